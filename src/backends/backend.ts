@@ -1,0 +1,29 @@
+/** What runs a tensor graph. Models and methods never see a backend; the execution floor brings the two together. */
+import type { DType } from "../tensor/dtype.ts";
+import type { Graph } from "../tensor/graph.ts";
+
+/** A dense tensor in host memory, row-major. float16 and bfloat16 are held as their bits. */
+export interface HostTensor {
+  readonly dtype: DType;
+  readonly dims: readonly number[];
+  readonly data: Float32Array | Uint16Array | BigInt64Array | Int32Array | Uint8Array;
+}
+
+export interface Executable {
+  /**
+   * @param inputs a tensor for every graph input
+   * @param outputs tensors that results are written into; results not named here get new memory
+   * @throws BackendError if an input is missing or has another type or shape than declared
+   */
+  run(inputs: Readonly<Record<string, HostTensor>>, outputs?: Readonly<Record<string, HostTensor>>): Promise<Record<string, HostTensor>>;
+  dispose(): Promise<void>;
+}
+
+export interface Backend {
+  readonly name: string;
+  /** Element types in which weights may be handed over. */
+  readonly storable: readonly DType[];
+  /** Graphs that print alike share one executable.
+   * @throws BackendError naming the operation, if the device lacks one */
+  compile(graph: Graph, options?: { readonly name?: string }): Promise<Executable>;
+}

@@ -1,0 +1,102 @@
+/** What every block of a model reads beside its hidden state: positions, rotary tables and attention masks. Made once for a batch. */
+import type { Backend, Executable, HostTensor } from "../backends/backend.ts";
+import type { CausalLm, MaskKind } from "../models/causal-lm.ts";
+import { buildMasks } from "../models/segments.ts";
+
+export interface SequenceLayout {
+  readonly batchSize: number;
+  readonly tokens: number;
+  /** Documents and positions of the queries, [B * T]. */
+  readonly documentIds: Int32Array;
+  readonly positionIds: Int32Array;
+  /** The same for keys of earlier tokens, [B * past], when decoding with a cache. */
+  readonly past?: { readonly tokens: number; readonly documentIds: Int32Array; readonly positionIds: Int32Array };
+}
+
+export type BlockContext = (layer: number) => Record<string, HostTensor>;
+
+/** Longest sequence that has one chunk of queries; longer ones are cut into chunks of about this size. */
+const chunkTokens = 128;
+const maxChunks = 16;
+
+/** The number of query chunks for a sequence: the largest power of two that divides it and leaves chunks of 128 tokens or more. */
+export function chooseChunks(tokens: number): number {
+  let chunks = 1;
+  while (chunks < maxChunks && tokens % (2 * chunks) === 0 && tokens / (2 * chunks) >= chunkTokens) chunks *= 2;
+  return chunks;
+}
+
+export class BatchContexts {
+  readonly #model: CausalLm;
+  readonly #backend: Backend;
+  readonly #executables = new Map<string, Promise<Executable>>();
+
+  constructor(model: CausalLm, backend: Backend) {
+    this.#model = model;
+    this.#backend = backend;
+  }
+
+  async create(layout: SequenceLayout, chunks: number): Promise<BlockContext> {
+    const positionIds = int64(layout.positionIds, [layout.batchSize, layout.tokens]);
+    const shared: Record<string, HostTensor> = { positionIds, ...this.#rotary(layout) };
+    const masks = new Map<string, Record<string, HostTensor>>();
+    for (let layer = 0; layer < this.#model.numHiddenLayers; layer++) {
+      const kind = this.#model.maskKind(layer);
+      if (!masks.has(maskKey(kind))) masks.set(maskKey(kind), await this.#masks({ layout, chunks, kind, positionIds }));
+    }
+    return (layer) => ({ ...shared, ...masks.get(maskKey(this.#model.maskKind(layer))) });
+  }
+
+  #rotary(layout: SequenceLayout): Record<string, HostTensor> {
+    if (!this.#model.rotaryTables) return {};
+    const { cos, sin, half } = this.#model.rotaryTables(highest(layout.positionIds) + 1);
+    const dims = [cos.length / half, half];
+    return { rotaryCos: { dtype: "float32", dims, data: cos }, rotarySin: { dtype: "float32", dims, data: sin } };
+  }
+
+  async #masks({ layout, chunks, kind, positionIds }: MaskRequest): Promise<Record<string, HostTensor>> {
+    const cached = layout.past !== undefined;
+    const key = `${maskKey(kind)}/${chunks}/${cached}`;
+    let executable = this.#executables.get(key);
+    if (!executable) {
+      executable = this.#backend.compile(buildMasks({ chunks, cached, kind }), { name: `masks ${key}` });
+      this.#executables.set(key, executable);
+    }
+    const dims = [layout.batchSize, layout.tokens];
+    const documentIds = int64(layout.documentIds, dims);
+    const keyDims = [layout.batchSize, layout.tokens + (layout.past?.tokens ?? 0)];
+    const keyDocumentIds = layout.past ? int64(joinRows(layout, layout.past.documentIds, layout.documentIds), keyDims) : documentIds;
+    const keyPositionIds = layout.past ? int64(joinRows(layout, layout.past.positionIds, layout.positionIds), keyDims) : positionIds;
+    return (await executable).run({ documentIds, positionIds, keyDocumentIds, keyPositionIds });
+  }
+}
+
+interface MaskRequest {
+  readonly layout: SequenceLayout;
+  readonly chunks: number;
+  readonly kind: MaskKind;
+  readonly positionIds: HostTensor;
+}
+
+const maskKey = (kind: MaskKind): string => `window ${kind.slidingWindow ?? "none"}`;
+
+export function int64(values: Int32Array, dims: readonly number[]): HostTensor {
+  return { dtype: "int64", dims, data: BigInt64Array.from(values, BigInt) };
+}
+
+function highest(values: Int32Array): number {
+  let max = 0;
+  for (const value of values) if (value > max) max = value;
+  return max;
+}
+
+/** [B, past] and [B, T] side by side, [B, past + T]. */
+function joinRows({ batchSize, tokens, past }: SequenceLayout, before: Int32Array, after: Int32Array): Int32Array {
+  const width = past!.tokens + tokens;
+  const joined = new Int32Array(batchSize * width);
+  for (let b = 0; b < batchSize; b++) {
+    joined.set(before.subarray(b * past!.tokens, (b + 1) * past!.tokens), b * width);
+    joined.set(after.subarray(b * tokens, (b + 1) * tokens), b * width + past!.tokens);
+  }
+  return joined;
+}

@@ -1,0 +1,54 @@
+/**
+ * Splits one segment into a forward and a backward graph. The backward graph takes the segment's own inputs, the values
+ * that were kept, and the gradient of the output; everything else it recomputes. With activation checkpointing nothing
+ * is kept, so the backward graph repeats the whole forward pass (Chen et al. 2016, https://arxiv.org/abs/1604.06174).
+ */
+import type { Segment } from "../models/segments.ts";
+import { gradients } from "../tensor/autodiff.ts";
+import type { Graph, Value } from "../tensor/graph.ts";
+import { extract } from "../tensor/passes/extract.ts";
+
+export interface DifferentiatedSegment {
+  /** Segment inputs -> `hidden` and the kept values. */
+  readonly forward: Graph;
+  /** Absent when nothing below or in this segment is trained. */
+  readonly backward?: BackwardSegment;
+}
+
+export interface BackwardSegment {
+  /** -> `hidden.gradient` of the input (when asked for) and `gradient.<local name>` of every trained parameter. */
+  readonly graph: Graph;
+  /** Names of outputs of the forward graph that the backward graph reads: `keep.0`, `keep.1`, ... */
+  readonly kept: readonly string[];
+}
+
+export interface DifferentiateOptions {
+  readonly segment: Segment;
+  readonly trains: (parameter: string) => boolean;
+  /** True if something before this segment is trained, so that the gradient of its input is needed. */
+  readonly needsInputGradient: boolean;
+  readonly keepNothing: boolean;
+}
+
+export function differentiateSegment({ segment, trains, needsInputGradient, keepNothing }: DifferentiateOptions): DifferentiatedSegment {
+  const { graph } = segment;
+  const output = graph.outputs.get("hidden")!;
+  const trained = [...segment.parameters].filter(([, spec]) => trains(spec.name)).map(([local]) => local);
+  const targets = new Map<string, Value>();
+  if (needsInputGradient) targets.set("hidden.gradient", graph.inputs.get("hidden")!);
+  for (const local of trained) targets.set(`gradient.${local}`, graph.inputs.get(local)!);
+  if (targets.size === 0) return { forward: extract({ graph, inputs: new Map(), outputs: new Map([["hidden", output]]) }) };
+
+  const candidates = new Map(keepNothing ? [] : [...graph.kept].map((value, i) => [`keep.${i}`, value] as const));
+  const seed = graph.input("output.gradient", { dtype: "float32", shape: output.shape });
+  const found = gradients({ graph, outputs: [{ value: output, gradient: seed }], wrt: [...targets.values()] });
+  const wanted = new Map<string, Value>();
+  [...targets.keys()].forEach((name, i) => {
+    const gradient = found[i];
+    if (gradient) wanted.set(name, gradient);
+  });
+  const backward = extract({ graph, inputs: candidates, outputs: wanted });
+  const kept = [...candidates.keys()].filter((name) => backward.inputs.has(name));
+  const outputs = new Map<string, Value>([["hidden", output], ...kept.map((name) => [name, candidates.get(name)!] as const)]);
+  return { forward: extract({ graph, inputs: new Map(), outputs }), backward: { graph: backward, kept } };
+}

@@ -1,0 +1,100 @@
+/**
+ * Where parameters live. Frozen ones keep the checkpoint's element type, one copy. Trained ones are float32 and stand
+ * side by side in two flat vectors, with and without weight decay; parameters, gradients and optimizer state are views
+ * into flat vectors, so that clipping and the optimizer see one long vector instead of hundreds of small ones.
+ */
+import { CheckpointError } from "../base/errors.ts";
+import type { Random } from "../base/random.ts";
+import type { HostTensor } from "../backends/backend.ts";
+import type { AttachedMethod } from "../methods/method.ts";
+import type { ParameterSpec } from "../models/segment-builder.ts";
+import { type DType, isFloat } from "../tensor/dtype.ts";
+
+/** Reads the weights of a checkpoint by name. */
+export interface WeightSource {
+  has(name: string): boolean;
+  dtypeOf(name: string): DType;
+  /** The stored bytes, in the stored element type. */
+  readInto(name: string, target: Uint8Array): Promise<void>;
+  readFloat32(name: string): Promise<Float32Array>;
+}
+
+export interface StoredParameter {
+  readonly spec: ParameterSpec;
+  readonly tensor: HostTensor;
+  /** Gradient accumulator, same length; only for trained parameters. */
+  readonly gradient?: Float32Array;
+}
+
+/** One flat vector of trained parameters. */
+export interface ParameterGroup {
+  readonly decays: boolean;
+  readonly parameters: Float32Array;
+  readonly gradients: Float32Array;
+  /** Where each parameter starts, in order. */
+  readonly layout: ReadonlyMap<string, { readonly offset: number; readonly length: number }>;
+}
+
+export interface ParameterStore {
+  readonly parameters: ReadonlyMap<string, StoredParameter>;
+  readonly groups: readonly ParameterGroup[];
+  /** Bytes of frozen weights, and of trained weights with their gradients. */
+  readonly frozenBytes: number;
+  readonly trainedBytes: number;
+}
+
+export interface LoadParametersOptions {
+  readonly specs: readonly ParameterSpec[];
+  readonly method: AttachedMethod;
+  readonly source: WeightSource;
+  readonly random: Random;
+  /** Element types that the device computes with; frozen weights in any other are converted to float32 while loading. */
+  readonly storable: readonly DType[];
+}
+
+export async function loadParameters({ specs, method, source, random, storable }: LoadParametersOptions): Promise<ParameterStore> {
+  const all = [...specs, ...method.added];
+  const trained = all.filter(({ name }) => method.trains(name));
+  const groups = [true, false].map((decays) => createGroup(trained.filter((spec) => decaysWeight(spec) === decays), decays)).filter(({ layout }) => layout.size > 0);
+  const parameters = new Map<string, StoredParameter>();
+  let frozenBytes = 0;
+  for (const spec of all) {
+    const added = method.added.find(({ name }) => name === spec.name);
+    const group = groups.find(({ layout }) => layout.has(spec.name));
+    if (group) {
+      const { offset, length } = group.layout.get(spec.name)!;
+      const data = group.parameters.subarray(offset, offset + length);
+      data.set(added ? added.initialise(random) : await source.readFloat32(spec.name));
+      const gradient = group.gradients.subarray(offset, offset + length);
+      parameters.set(spec.name, { spec, tensor: { dtype: "float32", dims: spec.shape, data }, gradient });
+    } else {
+      const tensor = added ? { dtype: "float32" as const, dims: spec.shape, data: added.initialise(random) } : await loadFrozen({ spec, source, storable });
+      frozenBytes += tensor.data.byteLength;
+      parameters.set(spec.name, { spec, tensor });
+    }
+  }
+  return { parameters, groups, frozenBytes, trainedBytes: groups.reduce((sum, group) => sum + 2 * group.parameters.byteLength, 0) };
+}
+
+/** No decay on norms and biases, as is usual since GPT-2. */
+const decaysWeight = ({ kind }: ParameterSpec): boolean => kind !== "norm" && kind !== "bias";
+
+function createGroup(specs: readonly ParameterSpec[], decays: boolean): ParameterGroup {
+  const layout = new Map<string, { offset: number; length: number }>();
+  let size = 0;
+  for (const { name, shape } of specs) {
+    const length = shape.reduce((product, n) => product * n, 1);
+    layout.set(name, { offset: size, length });
+    size += length;
+  }
+  return { decays, parameters: new Float32Array(size), gradients: new Float32Array(size), layout };
+}
+
+async function loadFrozen({ spec, source, storable }: { spec: ParameterSpec; source: WeightSource; storable: readonly DType[] }): Promise<HostTensor> {
+  const dtype = source.dtypeOf(spec.name);
+  if (!isFloat(dtype)) throw new CheckpointError(`${spec.name} is stored as ${dtype}; expected float32, float16 or bfloat16.`);
+  if (dtype === "float32" || !storable.includes(dtype)) return { dtype: "float32", dims: spec.shape, data: await source.readFloat32(spec.name) };
+  const data = new Uint16Array(spec.shape.reduce((product, n) => product * n, 1));
+  await source.readInto(spec.name, new Uint8Array(data.buffer));
+  return { dtype, dims: spec.shape, data };
+}

@@ -1,0 +1,121 @@
+/**
+ * The compiled segments of a model under training, for one number of query chunks: forward and backward of every block,
+ * and the head with its objective, forward and backward in one. Blocks with equal graphs share one executable.
+ */
+import type { Backend, Executable } from "../backends/backend.ts";
+import type { AttachedMethod } from "../methods/method.ts";
+import type { CausalLm } from "../models/causal-lm.ts";
+import type { ModelHooks } from "../models/segment-builder.ts";
+import { buildBlock, buildEmbedding, buildHead, type Segment, type SegmentContext } from "../models/segments.ts";
+import type { Objective } from "../objectives/objective.ts";
+import { gradients } from "../tensor/autodiff.ts";
+import type { DType } from "../tensor/dtype.ts";
+import type { Graph, Value } from "../tensor/graph.ts";
+import { extract } from "../tensor/passes/extract.ts";
+import { dim } from "../tensor/shape.ts";
+import { differentiateSegment } from "./differentiate-segment.ts";
+
+export interface ProgramOptions {
+  readonly backend: Backend;
+  readonly model: CausalLm;
+  readonly method: AttachedMethod;
+  /** Regularisers, after the method's own hooks. Left out of evaluation. */
+  readonly regularisers: readonly ModelHooks[];
+  readonly objective: Objective;
+  readonly objectiveConfig: unknown;
+  readonly activationCheckpointing: "none" | "block";
+  dtypeOf(parameter: string): DType;
+}
+
+export interface CompiledSegment {
+  readonly segment: Segment;
+  readonly forward: Executable;
+  readonly forwardGraph: Graph;
+  readonly backward?: { readonly executable: Executable; readonly graph: Graph; readonly kept: readonly string[] };
+}
+
+export interface TrainingProgram {
+  readonly embedding: CompiledSegment;
+  readonly blocks: readonly CompiledSegment[];
+  /** rows, labels, weights, gradientScale -> lossSum, correct, targetLosses (, rows.gradient, gradient.*). */
+  readonly head: CompiledSegment;
+  /** True for blocks whose input needs a gradient. */
+  readonly gradientReaches: readonly boolean[];
+}
+
+export async function compileTraining(options: ProgramOptions, chunks: number): Promise<TrainingProgram> {
+  const { backend, model, method } = options;
+  const context = segmentContext(options, { chunks, regularisers: options.regularisers });
+  const trains = (name: string): boolean => method.trains(name);
+  const keepNothing = options.activationCheckpointing === "block";
+
+  const embeddingSegment = buildEmbedding(context);
+  let reached = trainsAny(embeddingSegment, trains);
+  const embedding = await compileSegment(backend, { segment: embeddingSegment, trains, needsInputGradient: false, keepNothing });
+  const blocks: CompiledSegment[] = [];
+  const gradientReaches: boolean[] = [];
+  for (let layer = 0; layer < model.numHiddenLayers; layer++) {
+    const segment = buildBlock(context, { layer, cached: false });
+    blocks.push(await compileSegment(backend, { segment, trains, needsInputGradient: reached, keepNothing }));
+    gradientReaches.push(reached);
+    reached ||= trainsAny(segment, trains);
+  }
+  return { embedding, blocks, head: await compileHead(options, { context, needsRowGradient: reached, evaluates: false }), gradientReaches };
+}
+
+/** The same segments without gradients and regularisers. */
+export async function compileEvaluation(options: ProgramOptions, chunks: number): Promise<TrainingProgram> {
+  const { backend, model } = options;
+  const context = segmentContext(options, { chunks, regularisers: [] });
+  const nothing = { trains: () => false, needsInputGradient: false, keepNothing: true };
+  const embedding = await compileSegment(backend, { segment: buildEmbedding(context), ...nothing });
+  const blocks: CompiledSegment[] = [];
+  for (let layer = 0; layer < model.numHiddenLayers; layer++) {
+    blocks.push(await compileSegment(backend, { segment: buildBlock(context, { layer, cached: false }), ...nothing }));
+  }
+  const head = await compileHead(options, { context, needsRowGradient: false, evaluates: true });
+  return { embedding, blocks, head, gradientReaches: blocks.map(() => false) };
+}
+
+function segmentContext({ model, method, dtypeOf }: ProgramOptions, { chunks, regularisers }: { chunks: number; regularisers: readonly ModelHooks[] }): SegmentContext {
+  return { model, chunks, options: { hooks: [method.hooks, ...regularisers], dtypeOf } };
+}
+
+const trainsAny = (segment: Segment, trains: (name: string) => boolean): boolean => [...segment.parameters.values()].some(({ name }) => trains(name));
+
+async function compileSegment(backend: Backend, options: Parameters<typeof differentiateSegment>[0]): Promise<CompiledSegment> {
+  const { segment } = options;
+  const { forward, backward } = differentiateSegment(options);
+  const compiled = { segment, forwardGraph: forward, forward: await backend.compile(forward, { name: `${segment.name} forward` }) };
+  if (!backward) return compiled;
+  const executable = await backend.compile(backward.graph, { name: `${segment.name} backward` });
+  return { ...compiled, backward: { ...backward, executable } };
+}
+
+async function compileHead(
+  { backend, method, objective, objectiveConfig }: ProgramOptions,
+  { context, needsRowGradient, evaluates }: { context: SegmentContext; needsRowGradient: boolean; evaluates: boolean },
+): Promise<CompiledSegment> {
+  let lossSum: Value | undefined;
+  const segment = buildHead(context, (head, build) => {
+    const labels = build.graph.input("labels", { dtype: "int64", shape: [dim("rows")] });
+    const weights = build.graph.input("weights", { dtype: "float32", shape: [dim("rows")] });
+    const output = objective.build({ head, labels, weights, build, config: objectiveConfig });
+    build.graph.output("lossSum", output.lossSum);
+    build.graph.output("correct", output.correct);
+    build.graph.output("targetLosses", output.targetLosses);
+    lossSum = output.lossSum;
+  });
+  const { graph } = segment;
+  const outputs = new Map(graph.outputs);
+  if (!evaluates) {
+    const seed = graph.input("gradientScale", { dtype: "float32", shape: [] });
+    const targets = new Map<string, Value>();
+    if (needsRowGradient) targets.set("rows.gradient", graph.inputs.get("rows")!);
+    for (const [local, spec] of segment.parameters) if (method.trains(spec.name)) targets.set(`gradient.${local}`, graph.inputs.get(local)!);
+    const found = gradients({ graph, outputs: [{ value: lossSum!, gradient: seed }], wrt: [...targets.values()] });
+    [...targets.keys()].forEach((name, i) => found[i] && outputs.set(name, found[i]));
+  }
+  const joined = extract({ graph, inputs: new Map(), outputs });
+  return { segment, forwardGraph: joined, forward: await backend.compile(joined, { name: evaluates ? "head evaluation" : "head training" }) };
+}

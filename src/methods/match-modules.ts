@@ -1,0 +1,38 @@
+/** Choosing modules and parameters by name, in the ways that PEFT users know. */
+import { ConfigError } from "../base/errors.ts";
+import { nearestName } from "../base/nearest-name.ts";
+
+/** True if `module` is `target` or ends with `.target`. */
+export const endsWithModule = (module: string, target: string): boolean => module === target || module.endsWith(`.${target}`);
+
+/** PEFT's rule for pattern keys: the key, a regular expression, matches the whole end of the module path after a dot. */
+export const matchesPattern = (module: string, pattern: string): boolean => new RegExp(`^(.*\\.)?(${pattern})$`).test(module);
+
+/** Glob over dotted names: `*` is any run of characters. A pattern without `*` matches the name or its end after a dot. */
+export function matchesGlob(name: string, pattern: string): boolean {
+  if (!pattern.includes("*")) return endsWithModule(name, pattern);
+  const expression = pattern.split("*").map((part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&"));
+  return new RegExp(`^${expression.join(".*")}$`).test(name);
+}
+
+/** The modules chosen by a list of names, one regular expression, or `all-linear`.
+ * @throws ConfigError if a name matches nothing, with the nearest module names */
+export function selectModules(modules: readonly string[], targets: "all-linear" | string | readonly string[]): string[] {
+  if (targets === "all-linear") return [...modules];
+  if (typeof targets === "string") {
+    const chosen = modules.filter((module) => new RegExp(`^(?:${targets})$`).test(module));
+    if (chosen.length === 0) throw new ConfigError(`method.targetModules: the pattern /${targets}/ matches no linear layer. ${known(modules)}`);
+    return chosen;
+  }
+  const problems = targets
+    .filter((target) => !modules.some((module) => endsWithModule(module, target)))
+    .map((target) => {
+      const nearest = nearestName(target, lastParts(modules));
+      return `method.targetModules: "${target}" matches no linear layer.${nearest ? ` Did you mean "${nearest}"?` : ""} ${known(modules)}`;
+    });
+  if (problems.length > 0) throw new ConfigError(problems);
+  return modules.filter((module) => targets.some((target) => endsWithModule(module, target)));
+}
+
+const lastParts = (modules: readonly string[]): string[] => [...new Set(modules.map((module) => module.slice(module.lastIndexOf(".") + 1)))];
+const known = (modules: readonly string[]): string => `Linear layers here: ${lastParts(modules).join(", ")}.`;

@@ -1,0 +1,56 @@
+/** What a fine-tuning method is: which parameters it trains, which it adds, and where it reaches into the model. */
+import type { z } from "zod";
+import type { Random } from "../base/random.ts";
+import type { CausalLm } from "../models/causal-lm.ts";
+import type { ModelHooks, ParameterSpec } from "../models/segment-builder.ts";
+import type { LinearModule } from "../models/segments.ts";
+
+/** A parameter that the method adds, with its start value. */
+export interface AddedParameter extends ParameterSpec {
+  initialise(random: Random): Float32Array;
+}
+
+export interface MethodTarget {
+  readonly model: CausalLm;
+  readonly parameters: readonly ParameterSpec[];
+  readonly linears: readonly LinearModule[];
+}
+
+/** A method with its configuration, bound to one model. */
+export interface AttachedMethod {
+  readonly hooks: ModelHooks;
+  readonly added: readonly AddedParameter[];
+  /** True if the parameter of this name (the model's own or an added one) receives gradients. */
+  trains(parameter: string): boolean;
+  /** How the trained state is written for Python PEFT; absent where a method has no adapter of its own (full fine-tuning). */
+  readonly adapter?: AdapterFormat;
+}
+
+/** Dense float32 values with their shape, row-major. */
+export interface ParameterData {
+  readonly shape: readonly number[];
+  readonly data: Float32Array;
+}
+
+export interface AdapterFormat {
+  /** Content of adapter_config.json, PEFT's field names. */
+  config(baseModel: string): Record<string, unknown>;
+  /** Name in adapter_model.safetensors for a parameter of ours. */
+  fileName(parameter: string): string;
+  /** The base weight with the adapter folded in, or undefined where this weight is not touched. */
+  merge(parameter: string, base: ParameterData, read: (name: string) => ParameterData): ParameterData | undefined;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: a registry holds methods of many config types
+export interface Method<Config = any> {
+  readonly name: string;
+  readonly summary: string;
+  readonly paper?: string;
+  readonly configSchema: z.ZodType<Config>;
+  attach(target: MethodTarget, config: Config): AttachedMethod;
+  /** Reads PEFT's adapter_config.json; absent where PEFT has no such method. */
+  readonly peftType?: string;
+  fromPeft?(config: Readonly<Record<string, unknown>>): Config;
+}
+
+export const defineMethod = <Schema extends z.ZodType, M extends Method<z.output<Schema>>>(method: M & { readonly configSchema: Schema }): M => method;

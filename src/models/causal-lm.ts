@@ -1,0 +1,81 @@
+/** What every decoder family provides: the graphs of its segments, and the facts that running them needs. */
+import type { Value } from "../tensor/graph.ts";
+import type { ParameterSpec, SegmentBuilder } from "./segment-builder.ts";
+
+/** Keys and values of one layer, heads first: [B, numKeyValueHeads, tokens, headDim]. */
+export interface KeyValues {
+  readonly key: Value;
+  readonly value: Value;
+}
+
+export interface BlockInput {
+  readonly layer: number;
+  /** Residual stream [B, T, C]. */
+  readonly hidden: Value;
+  /** int64 [B, T]. */
+  readonly positionIds: Value;
+  /** Rotary tables [P, headDim / 2]; absent in families without them. */
+  readonly rotary?: { readonly cos: Value; readonly sin: Value };
+  /** Additive masks of the layer's kind, one for each chunk of queries: [B, 1, 1, t, keys up to the end of the chunk]. */
+  readonly masks: readonly Value[];
+  /** Keys and values of earlier tokens, when decoding with a cache. */
+  readonly past?: KeyValues;
+}
+
+export interface BlockOutput {
+  readonly hidden: Value;
+  /** Keys and values of all tokens so far. */
+  readonly present: KeyValues;
+}
+
+/** The last segment up to the vocabulary projection, which objectives and generation finish in their own ways. */
+export interface HeadOutput {
+  /** Normalised hidden rows [N, C]. */
+  readonly features: Value;
+  /** Vocabulary matrix [V, C]: asked for by name, so that rows can be gathered from it before any cast. */
+  readonly vocabulary: ParameterSpec;
+}
+
+/** Which keys a query may see beside the causal rule and its own document. */
+export interface MaskKind {
+  readonly slidingWindow?: number;
+}
+
+export interface CausalLm {
+  readonly modelType: string;
+  readonly vocabSize: number;
+  readonly hiddenSize: number;
+  readonly numHiddenLayers: number;
+  readonly numAttentionHeads: number;
+  readonly numKeyValueHeads: number;
+  readonly headDim: number;
+  readonly maxPositionEmbeddings: number;
+  readonly tieWordEmbeddings: boolean;
+  /** Kind of mask by layer; equal objects share one mask. */
+  maskKind(layer: number): MaskKind;
+  /** Start of the parameter names of a block, with the dot. */
+  blockPrefix(layer: number): string;
+  /** [B, T] ids -> [B, T, C]. */
+  embed(build: SegmentBuilder, input: { inputIds: Value; positionIds: Value }): Value;
+  block(build: SegmentBuilder, input: BlockInput): BlockOutput;
+  /** Rows of the residual stream [N, C]. */
+  head(build: SegmentBuilder, rows: Value): HeadOutput;
+  /** Rotary tables for positions 0..length-1. `sequenceLength` matters to scalings that depend on it. */
+  rotaryTables?(length: number): RotaryTables;
+}
+
+/** Row-major [length, half]. */
+export interface RotaryTables {
+  readonly half: number;
+  readonly cos: Float32Array;
+  readonly sin: Float32Array;
+}
+
+/** A family: how a config.json of this `model_type` becomes a model. */
+export interface ModelFamily {
+  /** `model_type` in config.json. */
+  readonly name: string;
+  readonly summary: string;
+  /** @throws CheckpointError if config.json lacks a field or holds one out of range; UnsupportedError for options not built */
+  create(config: Readonly<Record<string, unknown>>): CausalLm;
+}

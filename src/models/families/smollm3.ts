@@ -1,0 +1,21 @@
+/** SmolLM3: Llama in which some layers have no positions at all (NoPE, https://arxiv.org/abs/2305.19466). */
+import type { ModelFamily } from "../causal-lm.ts";
+import { ConfigReader } from "../config-reader.ts";
+import { createGatedDecoder, readGatedDecoderConfig } from "../layers/gated-decoder.ts";
+import { windowByLayer } from "../layers/window-by-layer.ts";
+
+export const smollm3 = {
+  name: "smollm3",
+  summary: "SmolLM3",
+  create(config) {
+    const reader = new ConfigReader({ rope_theta: 2_000_000, ...config });
+    // 1 = the layer uses rotary positions, 0 = it has none; without the list every fourth layer has none.
+    const list = reader.list("no_rope_layers");
+    const interval = reader.positiveInteger("no_rope_layer_interval", 4);
+    return createGatedDecoder({
+      ...readGatedDecoderConfig(reader, "smollm3"),
+      usesRotary: (layer) => (list ? list[layer] !== 0 : (layer + 1) % interval !== 0),
+      slidingWindow: windowByLayer(config),
+    });
+  },
+} as const satisfies ModelFamily;

@@ -1,0 +1,71 @@
+/**
+ * Causal attention over packed documents, with grouped key-value heads (Ainslie et al. 2023, https://arxiv.org/abs/2305.13245).
+ * Differs from the textbook:
+ * 1. Queries are cut into chunks; a chunk sees only the keys up to its own end, so the upper triangle is mostly not computed
+ *    and score matrices stay small enough for the cache.
+ * 2. The query heads that share a key head become rows of one matrix product; keys and values are never repeated.
+ * 3. Query, key, value and output are kept for the backward pass; scores and probabilities are recomputed there.
+ */
+import { addDims, type Dim, divideDims, multiplyDims } from "../../tensor/shape.ts";
+import type { Value } from "../../tensor/graph.ts";
+import { add, concat, matmul, reshape, softmax, split, transpose } from "../../tensor/ops/index.ts";
+import type { KeyValues } from "../causal-lm.ts";
+
+export interface AttentionInput {
+  /** [B, T, numHeads * D], rotated already. */
+  readonly query: Value;
+  /** [B, T, numKeyValueHeads * D]. */
+  readonly key: Value;
+  readonly value: Value;
+  readonly numHeads: number;
+  readonly numKeyValueHeads: number;
+  readonly headDim: number;
+  /** Factor on the scores, usually 1 / sqrt(D). */
+  readonly scale: number;
+  /** One additive mask for each chunk of queries: [B, 1, 1, t, keys]. */
+  readonly masks: readonly Value[];
+  readonly past?: KeyValues | undefined;
+}
+
+/** @returns output [B, T, numHeads * D] and the keys and values of all tokens so far */
+export function attention(input: AttentionInput): { output: Value; present: KeyValues } {
+  const { numHeads, numKeyValueHeads, headDim: D, scale, masks, past } = input;
+  const [B, T] = input.query.shape as [Dim, Dim];
+  const groups = numHeads / numKeyValueHeads;
+  const { graph } = input.query;
+  const chunks = masks.length;
+  const t = divideDims(T, chunks);
+
+  const headsFirst = (x: Value): Value => transpose(reshape(x, [B, T, numKeyValueHeads, D]), [0, 2, 1, 3]); // [B, Hkv, T, D]
+  // [B, Hkv, G, T, D]: query heads of one group beside each other.
+  const query = graph.keep(transpose(reshape(input.query, [B, T, numKeyValueHeads, groups, D]), [0, 2, 3, 1, 4]));
+  let key = graph.keep(headsFirst(input.key));
+  let value = graph.keep(headsFirst(input.value));
+  if (past) {
+    key = concat([past.key, key], 2);
+    value = concat([past.value, value], 2);
+  }
+
+  const sizes = Array.from({ length: chunks }, () => t);
+  const queries = chunks === 1 ? [query] : split(query, 3, sizes);
+  const keys = chunks === 1 ? [key] : split(key, 2, sizes);
+  const values = chunks === 1 ? [value] : split(value, 2, sizes);
+  const outputs = queries.map((q, i) => {
+    const k = i + 1 === chunks ? key : upTo(keys, i);
+    const v = i + 1 === chunks ? value : upTo(values, i);
+    const seen = k.shape[2]!;
+    const rows = reshape(q, [B, numKeyValueHeads, multiplyDims(groups, t), D]);
+    const scores = reshape(matmul(rows, k, { transposeB: true, alpha: scale }), [B, numKeyValueHeads, groups, t, seen]);
+    const probabilities = reshape(softmax(add(scores, masks[i]!)), [B, numKeyValueHeads, multiplyDims(groups, t), seen]);
+    return reshape(matmul(probabilities, v), [B, numKeyValueHeads, groups, t, D]);
+  });
+  const joined = chunks === 1 ? outputs[0]! : concat(outputs, 3); // [B, Hkv, G, T, D]
+  const output = graph.keep(reshape(transpose(joined, [0, 3, 1, 2, 4]), [B, T, numHeads * D]));
+  return { output, present: { key, value } };
+}
+
+const upTo = (parts: readonly Value[], last: number): Value => (last === 0 ? parts[0]! : concat(parts.slice(0, last + 1), 2));
+
+/** Keys that chunk `i` of `chunks` equal chunks of T queries sees. */
+export const keysSeen = ({ tokens, chunks, chunk, past = 0 }: { tokens: Dim; chunks: number; chunk: number; past?: Dim }): Dim =>
+  addDims(past, multiplyDims(chunk + 1, divideDims(tokens, chunks)));

@@ -1,0 +1,141 @@
+/**
+ * What a model writes its graphs with. A model is a chain of segments (embedding, every block, head); each segment is
+ * one graph. Parameters become graph inputs under names without the layer's prefix, so that equal layers make equal
+ * graphs and share one compiled executable.
+ */
+import { ShapeError } from "../base/errors.ts";
+import type { DType } from "../tensor/dtype.ts";
+import { Graph, type Value } from "../tensor/graph.ts";
+import { add, cast, constant, gather, greaterOrEqual, matmul, mul, randomUniform, where } from "../tensor/ops/index.ts";
+
+export type ParameterKind = "weight" | "embedding" | "norm" | "bias" | "adapter";
+
+/** A parameter as the checkpoint names it. */
+export interface ParameterSpec {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly kind: ParameterKind;
+}
+
+/** One linear layer as methods see it. */
+export interface LinearCall {
+  /** Module path as in the checkpoint, for example `model.layers.0.self_attn.q_proj`. */
+  readonly module: string;
+  readonly input: Value;
+  readonly inFeatures: number;
+  readonly outFeatures: number;
+  /** "out-in": weight [out, in] (torch Linear); "in-out": weight [in, out] (GPT-2's Conv1D). */
+  readonly layout: LinearLayout;
+  /** The layer's own output, bias included; [..., outFeatures]. */
+  readonly output: Value;
+}
+export type LinearLayout = "out-in" | "in-out";
+
+/** Where methods and regularisers reach into a model. All are optional; a model calls them at the same places in every family. */
+export interface ModelHooks {
+  /** Replace the output of a linear layer. */
+  linear?(call: LinearCall, build: SegmentBuilder): Value;
+  /** Change the token embeddings [B, T, C]. */
+  embedding?(embedded: Value, build: SegmentBuilder): Value;
+  /** Change a branch before it is added to the residual stream [B, T, C]. */
+  residual?(branch: Value, build: SegmentBuilder): Value;
+}
+
+export interface SegmentOptions {
+  /** Start of parameter names that is left out of graph input names, for example `model.layers.3.`. */
+  readonly prefix: string;
+  readonly hooks: readonly ModelHooks[];
+  /** The element type in which a parameter is held; anything but float32 is cast where it is used. */
+  dtypeOf(parameter: string): DType;
+}
+
+export class SegmentBuilder {
+  readonly graph = new Graph();
+  /** Graph input name -> parameter, in order of first use. */
+  readonly parameters = new Map<string, ParameterSpec>();
+  readonly #values = new Map<string, Value>();
+  readonly #options: SegmentOptions;
+  #seed: Value | undefined;
+  #randomUses = 0;
+
+  constructor(options: SegmentOptions) {
+    this.#options = options;
+  }
+
+  /** The whole name of something in this segment. */
+  nameOf(local: string): string {
+    return `${this.#options.prefix}${local}`;
+  }
+
+  /** A parameter in float32, by its name in the checkpoint. Asking twice gives the same value. */
+  parameter(spec: ParameterSpec): Value {
+    const known = this.#values.get(spec.name);
+    if (known) return known;
+    const input = this.#stored(spec);
+    const value = input.dtype === "float32" ? input : cast(input, "float32");
+    this.#values.set(spec.name, value);
+    return value;
+  }
+
+  /** Rows of a table parameter [rows, C] at integer indices, in float32. Gathered before the cast, so that a table in half precision is never cast whole. */
+  rows(table: ParameterSpec, indices: Value): Value {
+    const gathered = gather(this.#stored(table), indices);
+    return gathered.dtype === "float32" ? gathered : cast(gathered, "float32");
+  }
+
+  /** The graph input that holds a parameter as stored. */
+  #stored(spec: ParameterSpec): Value {
+    const { prefix } = this.#options;
+    const local = spec.name.startsWith(prefix) ? spec.name.slice(prefix.length) : spec.name;
+    const known = this.parameters.get(local);
+    if (known?.name === spec.name) return this.graph.inputs.get(local)!;
+    if (known) throw new ShapeError(`parameters ${spec.name} and ${known.name} share the local name ${local}.`);
+    this.parameters.set(local, spec);
+    return this.graph.input(local, { dtype: this.#options.dtypeOf(spec.name), shape: spec.shape });
+  }
+
+  /** y = x W^T + b, through the hooks. @param name module name inside this segment, for example `self_attn.q_proj` */
+  linear({ name, input, outFeatures, bias = false, layout = "out-in" }: LinearOptions): Value {
+    const module = this.nameOf(name);
+    const inFeatures = Number(input.shape.at(-1));
+    const shape = layout === "out-in" ? [outFeatures, inFeatures] : [inFeatures, outFeatures];
+    const weight = this.parameter({ name: `${module}.weight`, shape, kind: "weight" });
+    let output = matmul(input, weight, { transposeB: layout === "out-in" });
+    if (bias) output = add(output, this.parameter({ name: `${module}.bias`, shape: [outFeatures], kind: "bias" }));
+    for (const hooks of this.#options.hooks) {
+      output = hooks.linear?.({ module, input, inFeatures, outFeatures, layout, output }, this) ?? output;
+    }
+    return output;
+  }
+
+  embedded(value: Value): Value {
+    return this.#options.hooks.reduce((current, hooks) => hooks.embedding?.(current, this) ?? current, value);
+  }
+
+  residual(branch: Value): Value {
+    return this.#options.hooks.reduce((current, hooks) => hooks.residual?.(current, this) ?? current, branch);
+  }
+
+  /** Uniform noise in [0, 1) of a value's shape; every use in a segment has its own stream, every step its own seed. */
+  uniformLike(value: Value): Value {
+    this.#seed ??= this.graph.input("seed", { dtype: "int64", shape: [] });
+    const stream = add(this.#seed, constant(this.graph, 7919 * ++this.#randomUses, "int64"));
+    return randomUniform(stream, value.shape);
+  }
+
+  /** Inverted dropout with probability p: kept values are divided by 1 - p. */
+  dropout(value: Value, p: number): Value {
+    if (p <= 0) return value;
+    const kept = greaterOrEqual(this.uniformLike(value), constant(this.graph, p));
+    return where(kept, mul(value, 1 / (1 - p)), constant(this.graph, 0));
+  }
+
+}
+
+export interface LinearOptions {
+  readonly name: string;
+  readonly input: Value;
+  readonly outFeatures: number;
+  readonly bias?: boolean;
+  readonly layout?: LinearLayout;
+}

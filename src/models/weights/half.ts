@@ -1,0 +1,62 @@
+/** Half-precision bits to and from float32, round to nearest even. */
+const floatBits = new Uint32Array(1);
+const floatValue = new Float32Array(floatBits.buffer);
+
+export function bfloat16ToFloat32(bits: Uint16Array): Float32Array {
+  const out = new Uint32Array(bits.length);
+  for (let i = 0; i < bits.length; i++) out[i] = bits[i]! << 16;
+  return new Float32Array(out.buffer);
+}
+
+export function float32ToBfloat16(values: Float32Array): Uint16Array {
+  const out = new Uint16Array(values.length);
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  for (let i = 0; i < values.length; i++) {
+    const b = bits[i]!;
+    // A NaN stays a NaN; everything else is rounded by adding half a unit of the last place that stays.
+    out[i] = (b & 0x7fffffff) > 0x7f800000 ? (b >>> 16) | 0x40 : (b + 0x7fff + ((b >>> 16) & 1)) >>> 16;
+  }
+  return out;
+}
+
+export function float16ToFloat32(bits: Uint16Array): Float32Array {
+  const out = new Float32Array(bits.length);
+  for (let i = 0; i < bits.length; i++) {
+    const h = bits[i]!;
+    const exponent = (h >> 10) & 0x1f;
+    const mantissa = h & 0x3ff;
+    const magnitude =
+      exponent === 0 ? mantissa * 2 ** -24 : exponent === 31 ? (mantissa ? Number.NaN : Number.POSITIVE_INFINITY) : (1 + mantissa / 1024) * 2 ** (exponent - 15);
+    out[i] = h & 0x8000 ? -magnitude : magnitude;
+  }
+  return out;
+}
+
+export function float32ToFloat16(values: Float32Array): Uint16Array {
+  const out = new Uint16Array(values.length);
+  for (let i = 0; i < values.length; i++) {
+    floatValue[0] = values[i]!;
+    const b = floatBits[0]!;
+    const sign = (b >>> 16) & 0x8000;
+    const exponent = ((b >>> 23) & 0xff) - 112;
+    const mantissa = b & 0x7fffff;
+    if (exponent >= 31) out[i] = sign | ((b & 0x7fffffff) > 0x7f800000 ? 0x7e00 : 0x7c00);
+    else if (exponent <= 0) {
+      // Subnormal: the implicit one becomes explicit and moves right.
+      const shift = 14 - exponent;
+      if (shift > 24) out[i] = sign;
+      else {
+        const full = mantissa | 0x800000;
+        const kept = full >>> shift;
+        const rest = full & ((1 << shift) - 1);
+        const half = 1 << (shift - 1);
+        out[i] = sign | (kept + Number(rest > half || (rest === half && (kept & 1) === 1)));
+      }
+    } else {
+      const kept = (exponent << 10) | (mantissa >>> 13);
+      const rest = mantissa & 0x1fff;
+      out[i] = sign | (kept + Number(rest > 0x1000 || (rest === 0x1000 && (kept & 1) === 1)));
+    }
+  }
+  return out;
+}

@@ -1,0 +1,42 @@
+/**
+ * Next-token cross-entropy, in nats. Differs from the textbook:
+ * 1. The loss is logsumexp(h W^T) - <h, W[label]>. The gradient needs no one-hot matrix of the size of the logits: it is
+ *    softmax(h W^T) W - W[label], and only rows that carry loss reach this head at all.
+ * 2. Label smoothing as in torch (1 - e of the mass on the label, e spread over the vocabulary, the label included):
+ *    the spread part is <h, mean of W>.
+ */
+import { z } from "zod";
+import { add, constant, greaterOrEqual, logSumExp, matmul, maximum, mul, neg, reduceMax, reduceMean, reduceSum, reshape, stopGradient, sub, where } from "../tensor/ops/index.ts";
+import type { Objective } from "./objective.ts";
+
+const configSchema = z.strictObject({
+  name: z.literal("causal-lm"),
+  labelSmoothing: z.number().min(0).lt(1).default(0).describe("Share of the target mass that is spread over the vocabulary, 0 to below 1; 0.1 is usual where it is used."),
+});
+
+export const causalLm = {
+  name: "causal-lm",
+  summary: "Next-token cross-entropy on the supervised tokens.",
+  configSchema,
+  build({ head, labels, weights, build, config }) {
+    const { features, vocabulary } = head;
+    const N = features.shape[0]!;
+    const matrix = build.parameter(vocabulary); // [V, C]
+    const logits = matmul(features, matrix, { transposeB: true }); // [N, V]
+    const labelLogits = reduceSum(mul(features, build.rows(vocabulary, labels)), [-1]); // [N]
+    const normaliser = logSumExp(logits);
+    const expected = config.labelSmoothing === 0 ? labelLogits : smoothed(config.labelSmoothing);
+    const targetLosses = sub(normaliser, expected);
+    // The label's logit was summed in another order than the row's maximum; a few units in the last place make it a tie.
+    const best = stopGradient(reduceMax(logits, [-1]));
+    const tolerance = mul(add(maximum(best, neg(best)), 1), 1e-5);
+    const correct = where(greaterOrEqual(add(labelLogits, tolerance), best), constant(build.graph, 1), constant(build.graph, 0));
+    return { targetLosses, lossSum: reduceSum(mul(targetLosses, weights), [0]), correct };
+
+    function smoothed(share: number) {
+      const mean = reduceMean(matrix, [0], { keepDims: true }); // [1, C]
+      const spread = reshape(matmul(features, mean, { transposeB: true }), [N]);
+      return add(mul(labelLogits, 1 - share), mul(spread, share));
+    }
+  },
+} as const satisfies Objective<z.output<typeof configSchema>>;

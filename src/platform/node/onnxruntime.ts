@@ -1,0 +1,14 @@
+/** Loads ONNX Runtime for Node. */
+import { BackendError } from "../../base/errors.ts";
+
+/** @throws BackendError if the native library cannot be loaded */
+export async function loadOnnxRuntime(): Promise<typeof import("onnxruntime-node")> {
+  try {
+    return await import("onnxruntime-node");
+  } catch (error) {
+    throw new BackendError(
+      `onnxruntime-node could not be loaded on ${process.platform}/${process.arch}: ${(error as Error).message}. Run npm ci again on this machine; on Linux, glibc 2.28 or newer is needed.`,
+      { cause: error },
+    );
+  }
+}

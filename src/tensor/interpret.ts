@@ -1,0 +1,22 @@
+/** The float64 reference interpreter: slow, exact, and what every backend is measured against. */
+import { ShapeError } from "../base/errors.ts";
+import { bindDims } from "./bindings.ts";
+import type { Graph, ReferenceArray, Value } from "./graph.ts";
+import { evaluateShape } from "./shape.ts";
+
+/** @throws ShapeError if an input is missing or has another shape than declared */
+export function interpret(graph: Graph, inputs: Readonly<Record<string, ReferenceArray>>): Record<string, ReferenceArray> {
+  const values = new Map<Value, ReferenceArray>();
+  for (const [name, value] of graph.inputs) {
+    const array = inputs[name];
+    if (!array) throw new ShapeError(`input "${name}" is missing; given: ${Object.keys(inputs).join(", ")}.`);
+    values.set(value, array);
+  }
+  const bindings = bindDims([...graph.inputs].map(([name, { shape }]) => ({ name, shape, actual: inputs[name]!.shape })));
+  for (const node of graph.nodes) {
+    const shapes = node.outputs.map(({ shape }) => evaluateShape(shape, bindings));
+    const results = node.op.reference(node.inputs.map((input) => values.get(input)!), node.attributes, shapes);
+    node.outputs.forEach((output, i) => values.set(output, results[i]!));
+  }
+  return Object.fromEntries([...graph.outputs].map(([name, value]) => [name, values.get(value)!]));
+}

@@ -1,0 +1,13 @@
+/** Change of element type. The gradient is cast back. */
+import { type DType, isFloat } from "../dtype.ts";
+import type { Value } from "../graph.ts";
+import { defineOp, only } from "./define.ts";
+
+export const castOp = defineOp({
+  name: "cast",
+  infer: ([x], { dtype }) => [{ dtype: dtype as DType, shape: x!.shape }],
+  gradient: ({ inputs: [x], outputGradients: [g] }) => [isFloat(x!.dtype) ? cast(g!, x!.dtype) : undefined],
+  reference: ([x]) => [x!],
+});
+
+export const cast = (x: Value, dtype: DType): Value => (x.dtype === dtype ? x : only(x.graph.add(castOp, [x], { dtype })));

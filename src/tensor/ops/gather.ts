@@ -1,0 +1,45 @@
+/** Rows of a table by index, and its gradient: rows added into zeros. */
+import { ShapeError } from "../../base/errors.ts";
+import type { Value } from "../graph.ts";
+import { type Dim, dimsEqual, type Shape, showShape } from "../shape.ts";
+import { count, defineOp, only, referenceArray } from "./define.ts";
+
+export const gatherOp = defineOp({
+  name: "gather",
+  infer([table, indices]) {
+    if (indices!.dtype !== "int64") throw new ShapeError(`gather: indices are ${indices!.dtype}; expected int64.`);
+    return [{ dtype: table!.dtype, shape: [...indices!.shape, ...table!.shape.slice(1)] }];
+  },
+  gradient: ({ inputs: [table, indices], outputGradients: [g] }) => [scatterAddRows(indices!, g!, table!.shape[0]!), undefined],
+  reference([table, indices], _, [shape]) {
+    const width = count(table!.shape.slice(1));
+    const data = new Float64Array(count(shape!));
+    indices!.data.forEach((row, i) => data.set(table!.data.subarray(row * width, (row + 1) * width), i * width));
+    return [referenceArray(shape!, data)];
+  },
+});
+
+export const scatterAddRowsOp = defineOp({
+  name: "scatterAddRows",
+  infer([indices, updates], { rows }) {
+    const rank = indices!.shape.length;
+    if (!updates!.shape.slice(0, rank).every((d, i) => dimsEqual(d, indices!.shape[i]!))) {
+      throw new ShapeError(`scatterAddRows: updates ${showShape(updates!.shape)} do not start with the shape of the indices ${showShape(indices!.shape)}.`);
+    }
+    return [{ dtype: updates!.dtype, shape: [rows as Dim, ...updates!.shape.slice(rank)] as Shape }];
+  },
+  gradient: ({ inputs: [indices], outputGradients: [g] }) => [undefined, gather(g!, indices!)],
+  reference([indices, updates], _, [shape]) {
+    const width = count(shape!.slice(1));
+    const data = new Float64Array(count(shape!));
+    indices!.data.forEach((row, i) => {
+      for (let j = 0; j < width; j++) data[row * width + j]! += updates!.data[i * width + j]!;
+    });
+    return [referenceArray(shape!, data)];
+  },
+});
+
+/** table [N, ...rest], indices int64 [...] -> [..., ...rest]. */
+export const gather = (table: Value, indices: Value): Value => only(table.graph.add(gatherOp, [table, indices]));
+/** Zeros [rows, ...rest] with updates [..., ...rest] added at indices int64 [...]; repeated indices add up. */
+export const scatterAddRows = (indices: Value, updates: Value, rows: Dim): Value => only(updates.graph.add(scatterAddRowsOp, [indices, updates], { rows }));

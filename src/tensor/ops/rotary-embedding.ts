@@ -1,0 +1,45 @@
+/**
+ * Rotary position embedding, rotate-half convention as in Hugging Face checkpoints: channel j turns with channel j + D/2.
+ * Su et al. 2021, https://arxiv.org/abs/2104.09864. A rotation's gradient is the rotation back.
+ */
+import { ShapeError } from "../../base/errors.ts";
+import type { Value } from "../graph.ts";
+import { dimsEqual, multiplyDims, showShape } from "../shape.ts";
+import { defineOp, only, referenceArray } from "./define.ts";
+import { neg } from "./elementwise-unary.ts";
+
+export const rotaryEmbeddingOp = defineOp({
+  name: "rotaryEmbedding",
+  infer([x, , cos, sin], { numHeads }) {
+    const half = cos!.shape[1]!;
+    if (x!.shape.length !== 3 || !dimsEqual(x!.shape[2]!, multiplyDims(2 * (numHeads as number), half)) || !dimsEqual(sin!.shape[1]!, half)) {
+      throw new ShapeError(`rotaryEmbedding: expected x [B, T, ${numHeads} * 2 * half] for tables [P, half], got ${showShape(x!.shape)} and ${showShape(cos!.shape)}. Check head_dim and num_attention_heads.`);
+    }
+    return [{ dtype: x!.dtype, shape: x!.shape }];
+  },
+  gradient({ node, inputs: [, positions, cos, sin], outputGradients: [g] }) {
+    const { numHeads } = node.attributes as { numHeads: number };
+    return [rotaryEmbedding(g!, positions!, cos!, neg(sin!), { numHeads }), undefined, undefined, undefined];
+  },
+  reference([x, positions, cos, sin], { numHeads }, [shape]) {
+    const half = cos!.shape[1]!;
+    const data = new Float64Array(x!.data.length);
+    for (let row = 0; row < positions!.data.length; row++) {
+      const table = positions!.data[row]! * half;
+      for (let head = 0; head < (numHeads as number); head++) {
+        const start = (row * (numHeads as number) + head) * 2 * half;
+        for (let j = 0; j < half; j++) {
+          const [a, b] = [x!.data[start + j]!, x!.data[start + j + half]!];
+          const [c, s] = [cos!.data[table + j]!, sin!.data[table + j]!];
+          data[start + j] = a * c - b * s;
+          data[start + j + half] = b * c + a * s;
+        }
+      }
+    }
+    return [referenceArray(shape!, data)];
+  },
+});
+
+/** @param x [B, T, numHeads * D] @param positionIds int64 [B, T] @param cos, sin tables [P, D / 2] */
+export const rotaryEmbedding = (x: Value, positionIds: Value, cos: Value, sin: Value, { numHeads }: { numHeads: number }): Value =>
+  only(x.graph.add(rotaryEmbeddingOp, [x, positionIds, cos, sin], { numHeads }));

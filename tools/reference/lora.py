@@ -1,0 +1,121 @@
+"""LoRA by PEFT on the tiny models of families.py: adapter folders, logits, gradients, a short training curve, merged weights."""
+
+import json
+import shutil
+
+import torch
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+from transformers import AutoModelForCausalLM
+
+from families import VOCAB
+from fixture import ROOT, number, numbers, perturb, random_tokens, summaries, write_fixture
+
+OPTIMIZER = {"name": "adamw", "learningRate": 0.005, "weightDecay": 0.0, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
+STEPS = 5
+RECIPE = (
+    "adapter/ holds the initial adapter: A and B normal with deviation 0.1 (modules_to_save 0.2), saved by PEFT; eval mode, no dropout; loss with labels = inputIds; "
+    "lossBeforeStep[i] is the loss before AdamW step i+1, parametersAfterSteps the trained tensors after the last, merged the base weights that "
+    "merge_and_unload changed, from the initial adapter"
+)
+
+ALL_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+GPT2_LINEAR = ["c_attn", "c_proj", "c_fc"]
+
+# name: (family folder, LoraConfig options)
+CASES = {
+    "llama": ("llama", dict(r=4, lora_alpha=8, target_modules=ALL_LINEAR)),
+    "llama-rslora": ("llama", dict(r=4, lora_alpha=6, target_modules=["q_proj", "v_proj"], use_rslora=True)),
+    "llama-patterns": (
+        "llama",
+        dict(
+            r=4,
+            lora_alpha=8,
+            target_modules=ALL_LINEAR,
+            rank_pattern={"q_proj": 2, "layers.1.mlp.down_proj": 6, r"layers\.0\..*\.up_proj": 3},
+            alpha_pattern={"v_proj": 16, "layers.0.mlp.gate_proj": 2},
+        ),
+    ),
+    "llama-modules-to-save": ("llama", dict(r=4, lora_alpha=8, target_modules=["q_proj", "o_proj"], modules_to_save=["lm_head"])),
+    "qwen2": ("qwen2", dict(r=4, lora_alpha=8, target_modules=ALL_LINEAR)),
+    "gpt2": ("gpt2", dict(r=4, lora_alpha=8, target_modules=GPT2_LINEAR, fan_in_fan_out=True)),
+}
+
+
+def attach(family, options, seed):
+    base = AutoModelForCausalLM.from_pretrained(ROOT / "families" / family, attn_implementation="eager")
+    model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **options)).eval()
+    model.peft_config["default"].base_model_name_or_path = f"../../../families/{family}"
+    perturb([(n, p) for n, p in model.named_parameters() if p.requires_grad and "lora_" in n], seed, scale=0.1)
+    perturb([(n, p) for n, p in model.named_parameters() if p.requires_grad and "lora_" not in n], seed + 1)
+    return model
+
+
+def save_adapter(model, folder):
+    shutil.rmtree(folder, ignore_errors=True)
+    model.save_pretrained(folder, save_embedding_layers=False)
+    (folder / "README.md").unlink()  # an empty model card
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text())
+    config["target_modules"].sort()  # a set in memory: its order changes from run to run
+    path.write_text(json.dumps(config, indent=2, sort_keys=True))
+
+
+def trained(model):
+    """Trained tensors under the names that adapter_model.safetensors uses."""
+    named = [(n.replace(".modules_to_save.default", "").replace(".default", ""), p) for n, p in model.named_parameters() if p.requires_grad]
+    assert {n for n, _ in named} == set(get_peft_model_state_dict(model, save_embedding_layers=False))
+    return named
+
+
+def train(model, input_ids):
+    """The loss before each step."""
+    parameters = [p for _, p in trained(model)]
+    betas = (OPTIMIZER["beta1"], OPTIMIZER["beta2"])
+    optimizer = torch.optim.AdamW(parameters, lr=OPTIMIZER["learningRate"], betas=betas, eps=OPTIMIZER["epsilon"], weight_decay=0.0)
+    losses = []
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        loss = model(input_ids=input_ids, labels=input_ids).loss
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def merged_weights(family, options, seed, input_ids, expected_logits):
+    base = AutoModelForCausalLM.from_pretrained(ROOT / "families" / family).state_dict()
+    merged = attach(family, options, seed).merge_and_unload()
+    torch.testing.assert_close(merged(input_ids=input_ids).logits, expected_logits, atol=1e-4, rtol=1e-4)
+    return summaries((n, w) for n, w in merged.state_dict().items() if not torch.equal(w, base[n]))
+
+
+def write_case(name, seed):
+    family, options = CASES[name]
+    folder = ROOT / "lora" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    model = attach(family, options, seed)
+    save_adapter(model, folder / "adapter")
+    input_ids = random_tokens((2, 12), VOCAB, seed)
+    output = model(input_ids=input_ids, labels=input_ids)
+    output.loss.backward()
+    content = {
+        "base": f"families/{family}",
+        "inputIds": input_ids.tolist(),
+        "loss": number(output.loss.item()),
+        "logits": numbers(output.logits),
+        "gradients": summaries((n, p.grad) for n, p in trained(model)),
+        "merged": merged_weights(family, options, seed, input_ids, output.logits),
+        "optimizer": OPTIMIZER,
+        "lossBeforeStep": [number(loss) for loss in train(model, input_ids)],
+        "parametersAfterSteps": summaries(trained(model)),
+    }
+    write_fixture(f"lora/{name}/reference.json", f"seed {seed}; {RECIPE}", content)
+
+
+def main():
+    for index, name in enumerate(CASES):
+        write_case(name, seed=200 + 10 * index)
+
+
+if __name__ == "__main__":
+    main()
