@@ -49,7 +49,9 @@ export class BatchContexts {
 
   #rotary(layout: SequenceLayout): Record<string, HostTensor> {
     if (!this.#model.rotaryTables) return {};
-    const { cos, sin, half } = this.#model.rotaryTables(highest(layout.positionIds) + 1);
+    const sequenceLength = highest(layout.positionIds) + 1;
+    // ONNX Runtime wants a row for each token of the batch, even where positions start again.
+    const { cos, sin, half } = this.#model.rotaryTables({ length: Math.max(sequenceLength, layout.tokens), sequenceLength });
     const dims = [cos.length / half, half];
     return { rotaryCos: { dtype: "float32", dims, data: cos }, rotarySin: { dtype: "float32", dims, data: sin } };
   }
@@ -57,11 +59,8 @@ export class BatchContexts {
   async #masks({ layout, chunks, kind, positionIds }: MaskRequest): Promise<Record<string, HostTensor>> {
     const cached = layout.past !== undefined;
     const key = `${maskKey(kind)}/${chunks}/${cached}`;
-    let executable = this.#executables.get(key);
-    if (!executable) {
-      executable = this.#backend.compile(buildMasks({ chunks, cached, kind }), { name: `masks ${key}` });
-      this.#executables.set(key, executable);
-    }
+    const executable = this.#executables.get(key) ?? this.#backend.compile(buildMasks({ chunks, cached, kind }), { name: `masks ${key}` });
+    this.#executables.set(key, executable);
     const dims = [layout.batchSize, layout.tokens];
     const documentIds = int64(layout.documentIds, dims);
     const keyDims = [layout.batchSize, layout.tokens + (layout.past?.tokens ?? 0)];

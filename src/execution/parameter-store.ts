@@ -12,7 +12,6 @@ import { type DType, isFloat } from "../tensor/dtype.ts";
 
 /** Reads the weights of a checkpoint by name. */
 export interface WeightSource {
-  has(name: string): boolean;
   dtypeOf(name: string): DType;
   /** The stored bytes, in the stored element type. */
   readInto(name: string, target: Uint8Array): Promise<void>;

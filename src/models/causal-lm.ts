@@ -60,8 +60,8 @@ export interface CausalLm {
   block(build: SegmentBuilder, input: BlockInput): BlockOutput;
   /** Rows of the residual stream [N, C]. */
   head(build: SegmentBuilder, rows: Value): HeadOutput;
-  /** Rotary tables for positions 0..length-1. `sequenceLength` matters to scalings that depend on it. */
-  rotaryTables?(length: number): RotaryTables;
+  /** Rotary tables for positions 0..length-1; `sequenceLength` matters to scalings that depend on it. */
+  rotaryTables?(size: { length: number; sequenceLength: number }): RotaryTables;
 }
 
 /** Row-major [length, half]. */

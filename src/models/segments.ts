@@ -45,7 +45,7 @@ export function buildBlock({ model, chunks, options }: SegmentContext, { layer, 
   const float = (shape: Dim[]): TensorType => ({ dtype: "float32", shape });
   const hidden = graph.input("hidden", float([batchDim, T, model.hiddenSize]));
   const positionIds = graph.input("positionIds", ids(chunks));
-  const half = model.rotaryTables?.(1).half;
+  const half = model.rotaryTables?.({ length: 1, sequenceLength: 1 }).half;
   const table = half === undefined ? undefined : float([dim("positions"), half]);
   const rotary = table && { cos: graph.input("rotaryCos", table), sin: graph.input("rotarySin", table) };
   const masks = Array.from({ length: chunks }, (_, chunk) =>

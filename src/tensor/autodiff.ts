@@ -1,6 +1,7 @@
 /** Reverse-mode differentiation: walks the nodes backwards and applies each operation's own rule. Gradients become nodes of the same graph. */
 import { ShapeError } from "../base/errors.ts";
 import type { Graph, Value } from "./graph.ts";
+import { gradientRules } from "./gradient-rules.ts";
 import { add } from "./ops/index.ts";
 import { shapesEqual, showShape } from "./shape.ts";
 
@@ -29,8 +30,9 @@ export function gradients({ graph, outputs, wrt }: GradientsOptions): (Value | u
   for (const node of nodes.reverse()) {
     const outputGradients = node.outputs.map((output) => found.get(output));
     if (outputGradients.every((gradient) => gradient === undefined) || !node.inputs.some((input) => onPath.has(input))) continue;
-    if (!node.op.gradient) throw new ShapeError(`${node.op.name} has no gradient rule, yet the loss depends on a trained value through it. Put stopGradient before it, or use another operation.`);
-    const inputGradients = node.op.gradient({ node, inputs: node.inputs, outputs: node.outputs, outputGradients });
+    const rule = gradientRules[node.op.name];
+    if (!rule) throw new ShapeError(`${node.op.name} has no gradient rule, yet the loss depends on a trained value through it. Put stopGradient before it, or use another operation.`);
+    const inputGradients = rule({ node, inputs: node.inputs, outputs: node.outputs, outputGradients });
     node.inputs.forEach((input, i) => {
       const gradient = inputGradients[i];
       if (gradient && onPath.has(input)) accumulate(input, gradient);

@@ -35,21 +35,11 @@ export interface ReferenceArray {
   readonly data: Float64Array<ArrayBufferLike>;
 }
 
-export interface GradientContext {
-  readonly node: Node;
-  readonly inputs: readonly Value[];
-  readonly outputs: readonly Value[];
-  /** dL/d(output i); undefined where no path leads to the loss. At least one is defined. */
-  readonly outputGradients: readonly (Value | undefined)[];
-}
-
-/** One primitive operation: shape rule, gradient rule and reference implementation stand in one file under ops/. */
+/** One primitive operation: its shape rule and reference implementation stand in one file under ops/, its gradient in gradient-rules.ts. */
 export interface OpDefinition {
   readonly name: string;
   /** Output types. @throws ShapeError where the inputs do not fit */
   infer(inputs: readonly TensorType[], attributes: Attributes): TensorType[];
-  /** dL/d(input i) as graph values, shape of input i; undefined = no gradient. Absent: the operation is not differentiable. */
-  gradient?(context: GradientContext): (Value | undefined)[];
   /** Evaluate in float64. `outputShapes` are already numbers. */
   reference(inputs: readonly ReferenceArray[], attributes: Attributes, outputShapes: readonly (readonly number[])[]): ReferenceArray[];
 }

@@ -133,6 +133,6 @@ export function createGatedDecoder(config: GatedDecoderConfig): CausalLm {
       const name = config.tieWordEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight";
       return { features: norm(build, "model.norm", rows), vocabulary: { name, shape: [V, C], kind: "embedding" } };
     },
-    rotaryTables: (length) => computeRotaryTables(config.rotary, length),
+    rotaryTables: (size) => computeRotaryTables(config.rotary, size),
   };
 }

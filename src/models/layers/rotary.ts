@@ -25,9 +25,9 @@ type Scaling = (config: RotaryConfig, length: number) => Frequencies;
 
 const scalings: Record<string, Scaling> = { default: plain, linear, dynamic, llama3, yarn };
 
-/** Tables for positions 0..length-1. @throws UnsupportedError if the scaling type is not known */
-export function computeRotaryTables(config: RotaryConfig, length: number): RotaryTables {
-  const { inverse, attentionFactor } = rotaryScaling(config)(config, length);
+/** Tables for positions 0..length-1 of a sequence of `sequenceLength` tokens. @throws UnsupportedError if the scaling type is not known */
+export function computeRotaryTables(config: RotaryConfig, { length, sequenceLength }: { length: number; sequenceLength: number }): RotaryTables {
+  const { inverse, attentionFactor } = rotaryScaling(config)(config, sequenceLength);
   const half = inverse.length;
   const cos = new Float32Array(length * half);
   const sin = new Float32Array(length * half);
@@ -69,7 +69,7 @@ function linear(config: RotaryConfig): Frequencies {
 /** The base grows once the sequence is longer than the model was trained for. */
 function dynamic(config: RotaryConfig, length: number): Frequencies {
   const { ropeTheta, headDim: D, maxPositionEmbeddings } = config;
-  const trained = optional(config, "original_max_position_embeddings") ?? maxPositionEmbeddings;
+  const trained = maxPositionEmbeddings;
   const factor = numberOf(config, "factor");
   const sequence = Math.max(length, trained);
   const theta = ropeTheta * ((factor * sequence) / trained - (factor - 1)) ** (D / (D - 2));

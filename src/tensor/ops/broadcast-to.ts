@@ -2,7 +2,7 @@
 import { ShapeError } from "../../base/errors.ts";
 import type { Value } from "../graph.ts";
 import { broadcastShapes, type Shape, shapesEqual, showShape } from "../shape.ts";
-import { count, defineOp, forEachBroadcast, only, reduceToShape, referenceArray } from "./define.ts";
+import { count, defineOp, forEachBroadcast, only, referenceArray } from "./define.ts";
 
 export const broadcastToOp = defineOp({
   name: "broadcastTo",
@@ -11,7 +11,6 @@ export const broadcastToOp = defineOp({
     if (!shapesEqual(broadcastShapes(x!.shape, shape), shape)) throw new ShapeError(`broadcastTo: ${showShape(x!.shape)} does not broadcast to ${showShape(shape)}.`);
     return [{ dtype: x!.dtype, shape }];
   },
-  gradient: ({ inputs: [x], outputGradients: [g] }) => [reduceToShape(g!, x!.shape)],
   reference([x], _, [shape]) {
     const data = new Float64Array(count(shape!));
     forEachBroadcast(shape!, [x!.shape], (at, [i]) => {

@@ -1,12 +1,11 @@
-/** Change of element type. The gradient is cast back. */
-import { type DType, isFloat } from "../dtype.ts";
+/** Change of element type. */
+import type { DType } from "../dtype.ts";
 import type { Value } from "../graph.ts";
 import { defineOp, only } from "./define.ts";
 
 export const castOp = defineOp({
   name: "cast",
   infer: ([x], { dtype }) => [{ dtype: dtype as DType, shape: x!.shape }],
-  gradient: ({ inputs: [x], outputGradients: [g] }) => [isFloat(x!.dtype) ? cast(g!, x!.dtype) : undefined],
   reference: ([x]) => [x!],
 });
 

@@ -11,7 +11,6 @@ function predicate(name: string, { evaluate, logical = false }: { evaluate(a: nu
       if (logical && a!.dtype !== "bool") throw new ShapeError(`${name}: expected bool operands, got ${a!.dtype}.`);
       return [{ dtype: "bool" as const, shape: broadcastResult(name, a!, b!) }];
     },
-    gradient: () => [undefined, undefined],
     reference([a, b], _, [shape]) {
       const data = new Float64Array(count(shape!));
       forEachBroadcast(shape!, [a!.shape, b!.shape], (at, [i, j]) => {

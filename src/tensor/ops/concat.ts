@@ -2,7 +2,6 @@
 import { ShapeError } from "../../base/errors.ts";
 import type { Value } from "../graph.ts";
 import { addDims, type Dim, dimsEqual, type Shape, showShape, subtractDims } from "../shape.ts";
-import { zeros } from "./constant.ts";
 import { count, defineOp, normaliseAxis, only, referenceArray } from "./define.ts";
 
 const withAxis = (shape: Shape, axis: number, size: Dim): Shape => shape.map((d, i) => (i === axis ? size : d));
@@ -17,10 +16,6 @@ export const concatOp = defineOp({
       if (!fits) throw new ShapeError(`concat along axis ${axis}: ${dtype}${showShape(shape)} does not fit beside ${first!.dtype}${showShape(first!.shape)}.`);
     }
     return [{ dtype: first!.dtype, shape: withAxis(first!.shape, axis, addDims(...inputs.map(({ shape }) => shape[axis]!))) }];
-  },
-  gradient({ node, inputs, outputGradients: [g] }) {
-    const axis = node.attributes.axis as number;
-    return [...split(g!, axis, inputs.map(({ shape }) => shape[axis]!))];
   },
   reference(inputs, attributes, [shape]) {
     const axis = attributes.axis as number;
@@ -43,10 +38,6 @@ export const splitOp = defineOp({
     const { axis, sizes } = attributes as { axis: number; sizes: Dim[] };
     if (!dimsEqual(addDims(...sizes), x!.shape[axis]!)) throw new ShapeError(`split: sizes ${showShape(sizes)} do not add up to ${x!.shape[axis]}, axis ${axis} of ${showShape(x!.shape)}.`);
     return sizes.map((size) => ({ dtype: x!.dtype, shape: withAxis(x!.shape, axis, size) }));
-  },
-  gradient({ node, outputs, outputGradients }) {
-    const { axis } = node.attributes as { axis: number };
-    return [concat(outputs.map((output, i) => outputGradients[i] ?? zeros(output.graph, output.shape)), axis)];
   },
   reference([x], attributes, shapes) {
     const axis = attributes.axis as number;

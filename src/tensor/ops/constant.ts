@@ -7,14 +7,12 @@ import { defineOp, only, referenceArray } from "./define.ts";
 export const constantOp = defineOp({
   name: "constant",
   infer: (_, { dtype }) => [{ dtype: dtype as DType, shape: [] }],
-  gradient: () => [],
   reference: (_, { value }) => [referenceArray([], Float64Array.of(value as number))],
 });
 
 export const zerosOp = defineOp({
   name: "zeros",
   infer: (_, { shape, dtype }) => [{ dtype: dtype as DType, shape: shape as Shape }],
-  gradient: () => [],
   reference: (_inputs, _attributes, [shape]) => [referenceArray(shape!)],
 });
 

@@ -1,10 +1,7 @@
-/** Shared pieces of operation definitions: broadcasting in shapes, gradients and the reference interpreter. */
+/** Shared pieces of operation definitions: type checks, and broadcasting in shapes and in the reference interpreter. */
 import { ShapeError } from "../../base/errors.ts";
-import type { Graph, OpDefinition, ReferenceArray, TensorType, Value } from "../graph.ts";
-import { broadcastShapes, dimsEqual, type Shape, shapesEqual, showShape } from "../shape.ts";
-import { broadcastTo } from "./broadcast-to.ts";
-import { reduceSum } from "./reductions.ts";
-import { reshape } from "./reshape.ts";
+import type { OpDefinition, ReferenceArray, TensorType, Value } from "../graph.ts";
+import { broadcastShapes, type Shape, showShape } from "../shape.ts";
 
 export const defineOp = <Op extends OpDefinition>(op: Op): Op => op;
 
@@ -33,17 +30,6 @@ export function broadcastResult(op: string, a: TensorType, b: TensorType): Shape
     throw new ShapeError(`${op}: ${(error as Error).message}`);
   }
 }
-
-/** Undo broadcasting: sum a gradient over the dimensions that `shape` did not have, or had with size 1. */
-export function reduceToShape(value: Value, shape: Shape): Value {
-  if (shapesEqual(value.shape, shape)) return value;
-  const extra = value.shape.length - shape.length;
-  const axes = value.shape.flatMap((d, i) => (i < extra || (!dimsEqual(d, shape[i - extra]!) && shape[i - extra] === 1) ? [i] : []));
-  return reshape(reduceSum(value, axes), shape);
-}
-
-/** The scalar 1 or a value spread over a shape where it is smaller. */
-export const spread = (value: Value, shape: Shape): Value => (shapesEqual(value.shape, shape) ? value : broadcastTo(value, shape));
 
 export const count = (shape: readonly number[]): number => shape.reduce((product, n) => product * n, 1);
 
@@ -83,5 +69,3 @@ export function forEachRow(shape: readonly number[], visit: (start: number, widt
   const width = shape.at(-1)!;
   for (let start = 0; start < count(shape); start += width) visit(start, width);
 }
-
-export type { Graph };

@@ -1,27 +1,14 @@
 /** Arithmetic of two operands with NumPy broadcasting. */
 import type { OpDefinition, Value } from "../graph.ts";
 import { constant } from "./constant.ts";
-import { broadcastResult, count, defineOp, forEachBroadcast, only, reduceToShape, referenceArray, requireSameDtype } from "./define.ts";
-import { greaterOrEqual } from "./comparison.ts";
-import { neg } from "./elementwise-unary.ts";
-import { where } from "./where.ts";
+import { broadcastResult, count, defineOp, forEachBroadcast, only, referenceArray, requireSameDtype } from "./define.ts";
 
-interface Rule {
-  evaluate(a: number, b: number): number;
-  /** Gradients before broadcasting is undone. */
-  gradient(g: Value, a: Value, b: Value): [() => Value, () => Value];
-}
-
-function binary(name: string, { evaluate, gradient }: Rule): OpDefinition {
+function binary(name: string, evaluate: (a: number, b: number) => number): OpDefinition {
   return defineOp({
     name,
     infer([a, b]) {
       requireSameDtype(name, a!, b!);
       return [{ dtype: a!.dtype, shape: broadcastResult(name, a!, b!) }];
-    },
-    gradient({ inputs: [a, b], outputGradients: [g] }) {
-      const [left, right] = gradient(g!, a!, b!);
-      return [reduceToShape(left(), a!.shape), reduceToShape(right(), b!.shape)];
     },
     reference([a, b], _, [shape]) {
       const data = new Float64Array(count(shape!));
@@ -33,20 +20,11 @@ function binary(name: string, { evaluate, gradient }: Rule): OpDefinition {
   });
 }
 
-export const addOp = binary("add", { evaluate: (a, b) => a + b, gradient: (g) => [() => g, () => g] });
-export const subOp = binary("sub", { evaluate: (a, b) => a - b, gradient: (g) => [() => g, () => neg(g)] });
-export const mulOp = binary("mul", { evaluate: (a, b) => a * b, gradient: (g, a, b) => [() => mul(g, b), () => mul(g, a)] });
-export const divOp = binary("div", {
-  evaluate: (a, b) => a / b,
-  gradient: (g, a, b) => [() => div(g, b), () => neg(div(mul(g, a), mul(b, b)))],
-});
-export const maximumOp = binary("maximum", {
-  evaluate: Math.max,
-  gradient: (g, a, b) => {
-    const zero = constant(g.graph, 0);
-    return [() => where(greaterOrEqual(a, b), g, zero), () => where(greaterOrEqual(a, b), zero, g)];
-  },
-});
+export const addOp = binary("add", (a, b) => a + b);
+export const subOp = binary("sub", (a, b) => a - b);
+export const mulOp = binary("mul", (a, b) => a * b);
+export const divOp = binary("div", (a, b) => a / b);
+export const maximumOp = binary("maximum", Math.max);
 
 const apply =
   (op: OpDefinition) =>

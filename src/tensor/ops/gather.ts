@@ -10,7 +10,6 @@ export const gatherOp = defineOp({
     if (indices!.dtype !== "int64") throw new ShapeError(`gather: indices are ${indices!.dtype}; expected int64.`);
     return [{ dtype: table!.dtype, shape: [...indices!.shape, ...table!.shape.slice(1)] }];
   },
-  gradient: ({ inputs: [table, indices], outputGradients: [g] }) => [scatterAddRows(indices!, g!, table!.shape[0]!), undefined],
   reference([table, indices], _, [shape]) {
     const width = count(table!.shape.slice(1));
     const data = new Float64Array(count(shape!));
@@ -28,7 +27,6 @@ export const scatterAddRowsOp = defineOp({
     }
     return [{ dtype: updates!.dtype, shape: [rows as Dim, ...updates!.shape.slice(rank)] as Shape }];
   },
-  gradient: ({ inputs: [indices], outputGradients: [g] }) => [undefined, gather(g!, indices!)],
   reference([indices, updates], _, [shape]) {
     const width = count(shape!.slice(1));
     const data = new Float64Array(count(shape!));

@@ -1,9 +1,8 @@
 /** Matrix product over the last two dimensions, batch dimensions broadcast; transposes and a scale come free with the kernels. */
 import { ShapeError } from "../../base/errors.ts";
 import type { Value } from "../graph.ts";
-import { broadcastShapes, dimsEqual, multiplyDims, type Shape, showShape } from "../shape.ts";
-import { count, defineOp, forEachBroadcast, only, reduceToShape, referenceArray, requireSameDtype } from "./define.ts";
-import { reshape } from "./reshape.ts";
+import { broadcastShapes, dimsEqual, type Shape, showShape } from "../shape.ts";
+import { count, defineOp, forEachBroadcast, only, referenceArray, requireSameDtype } from "./define.ts";
 
 export interface MatmulOptions {
   readonly transposeA?: boolean;
@@ -23,19 +22,6 @@ export const matmulOp = defineOp({
       throw new ShapeError(`matmul: inner dimensions differ: left ${showShape(a!.shape)}, right ${showShape(b!.shape)} (${inner} vs ${innerB}). Transpose one operand or check the sizes in config.json.`);
     }
     return [{ dtype: a!.dtype, shape: [...broadcastShapes(a!.shape.slice(0, -2), b!.shape.slice(0, -2)), rows, columns] }];
-  },
-  gradient({ node, inputs: [a, b], outputGradients: [g] }) {
-    const { transposeA, transposeB, alpha } = node.attributes as unknown as Required<MatmulOptions>;
-    // C = alpha A B: dA = alpha G B^T, dB = alpha A^T G, each transposed where the operand was.
-    const left = transposeA
-      ? matmul(b!, g!, { transposeA: transposeB, transposeB: true, alpha })
-      : matmul(g!, b!, { transposeB: !transposeB, alpha });
-    const flat = b!.shape.length === 2 && a!.shape.length > 2 && !transposeA;
-    const [x, y] = flat ? [flatten(a!), flatten(g!)] : [a!, g!];
-    const right = transposeB
-      ? matmul(y, x, { transposeA: true, transposeB: transposeA, alpha })
-      : matmul(x, y, { transposeA: !transposeA, alpha });
-    return [reduceToShape(left, a!.shape), reduceToShape(right, b!.shape)];
   },
   reference([a, b], attributes, [shape]) {
     const { transposeA, transposeB, alpha } = attributes as unknown as Required<MatmulOptions>;
@@ -61,4 +47,3 @@ export const matmul = (a: Value, b: Value, { transposeA = false, transposeB = fa
   only(a.graph.add(matmulOp, [a, b], { transposeA, transposeB, alpha }));
 
 const matrixDims = (shape: Shape, transposed: boolean) => (transposed ? [shape.at(-1)!, shape.at(-2)!] : [shape.at(-2)!, shape.at(-1)!]) as [Shape[0], Shape[0]];
-const flatten = (x: Value): Value => reshape(x, [multiplyDims(...x.shape.slice(0, -1)), x.shape.at(-1)!]);

@@ -1,19 +1,9 @@
 /** RMS norm (Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467) and layer norm (Ba et al. 2016, https://arxiv.org/abs/1607.06450) over the last axis. */
 import type { Value } from "../graph.ts";
-import { multiplyDims, type Shape } from "../shape.ts";
+import type { Shape } from "../shape.ts";
 import { count, defineOp, forEachRow, referenceArray, requireFloat } from "./define.ts";
-import { mul, sub } from "./elementwise-binary.ts";
-import { reduceSum } from "./reductions.ts";
-import { reshape } from "./reshape.ts";
 
 const rowShape = (shape: Shape): Shape => [...shape.slice(0, -1), 1];
-
-/** Sum over all but the last axis, [C]. */
-function overRows(x: Value): Value {
-  const C = x.shape.at(-1)!;
-  return reduceSum(reshape(x, [multiplyDims(...x.shape.slice(0, -1)), C]), [0]);
-}
-const rowMean = (x: Value): Value => mul(reduceSum(x, [-1], { keepDims: true }), 1 / Number(x.shape.at(-1)));
 
 /** Outputs: y, and 1 / rms of every row, which the gradient reuses. */
 export const rmsNormOp = defineOp({
@@ -24,13 +14,6 @@ export const rmsNormOp = defineOp({
       { dtype: x!.dtype, shape: x!.shape },
       { dtype: x!.dtype, shape: rowShape(x!.shape) },
     ];
-  },
-  gradient({ inputs: [x, weight], outputs: [, inverse], outputGradients: [g] }) {
-    const normalised = mul(x!, inverse!);
-    const scaled = mul(g!, weight!);
-    // dx = (g w - n mean(g w n)) / rms
-    const dx = mul(sub(scaled, mul(normalised, rowMean(mul(scaled, normalised)))), inverse!);
-    return [dx, overRows(mul(g!, normalised))];
   },
   reference([x, weight], { epsilon }, [shape, rows]) {
     const data = new Float64Array(count(shape!));
@@ -53,12 +36,6 @@ export const layerNormOp = defineOp({
     requireFloat("layerNorm", x!);
     const rows = { dtype: x!.dtype, shape: rowShape(x!.shape) };
     return [{ dtype: x!.dtype, shape: x!.shape }, rows, rows];
-  },
-  gradient({ inputs: [x, weight], outputs: [, mean, inverse], outputGradients: [g] }) {
-    const normalised = mul(sub(x!, mean!), inverse!);
-    const scaled = mul(g!, weight!);
-    const centred = sub(sub(scaled, rowMean(scaled)), mul(normalised, rowMean(mul(scaled, normalised))));
-    return [mul(centred, inverse!), overRows(mul(g!, normalised)), overRows(g!)];
   },
   reference([x, weight, bias], { epsilon }, [shape, rows]) {
     const data = new Float64Array(count(shape!));

@@ -27,7 +27,6 @@ export function mix(value: number): number {
 export const randomUniformOp = defineOp({
   name: "randomUniform",
   infer: (_, { shape }) => [{ dtype: "float32" as const, shape: shape as Shape }],
-  gradient: () => [undefined],
   reference([seed], _, [shape]) {
     const key = mix(Number(BigInt.asUintN(32, BigInt(seed!.data[0]!))));
     const data = Float64Array.from({ length: count(shape!) }, (_unused, i) => (mix((i ^ key) >>> 0) >>> 8) / 2 ** 24);

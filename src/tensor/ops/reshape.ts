@@ -11,7 +11,6 @@ export const reshapeOp = defineOp({
     if (!dimsEqual(sizeOf(x!.shape), sizeOf(shape))) throw new ShapeError(`reshape: ${showShape(x!.shape)} and ${showShape(shape)} differ in size (${sizeOf(x!.shape)} vs ${sizeOf(shape)}).`);
     return [{ dtype: x!.dtype, shape }];
   },
-  gradient: ({ inputs: [x], outputGradients: [g] }) => [reshape(g!, x!.shape)],
   reference: ([x], _, [shape]) => [referenceArray(shape!, x!.data)],
 });
 

@@ -1,12 +1,11 @@
 /**
  * Rotary position embedding, rotate-half convention as in Hugging Face checkpoints: channel j turns with channel j + D/2.
- * Su et al. 2021, https://arxiv.org/abs/2104.09864. A rotation's gradient is the rotation back.
+ * Su et al. 2021, https://arxiv.org/abs/2104.09864.
  */
 import { ShapeError } from "../../base/errors.ts";
 import type { Value } from "../graph.ts";
 import { dimsEqual, multiplyDims, showShape } from "../shape.ts";
 import { defineOp, only, referenceArray } from "./define.ts";
-import { neg } from "./elementwise-unary.ts";
 
 export const rotaryEmbeddingOp = defineOp({
   name: "rotaryEmbedding",
@@ -16,10 +15,6 @@ export const rotaryEmbeddingOp = defineOp({
       throw new ShapeError(`rotaryEmbedding: expected x [B, T, ${numHeads} * 2 * half] for tables [P, half], got ${showShape(x!.shape)} and ${showShape(cos!.shape)}. Check head_dim and num_attention_heads.`);
     }
     return [{ dtype: x!.dtype, shape: x!.shape }];
-  },
-  gradient({ node, inputs: [, positions, cos, sin], outputGradients: [g] }) {
-    const { numHeads } = node.attributes as { numHeads: number };
-    return [rotaryEmbedding(g!, positions!, cos!, neg(sin!), { numHeads }), undefined, undefined, undefined];
   },
   reference([x, positions, cos, sin], { numHeads }, [shape]) {
     const half = cos!.shape[1]!;

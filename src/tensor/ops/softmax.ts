@@ -1,9 +1,6 @@
 /** Softmax and its normaliser over the last axis. */
 import type { Value } from "../graph.ts";
 import { count, defineOp, forEachRow, only, referenceArray, requireFloat } from "./define.ts";
-import { mul, sub } from "./elementwise-binary.ts";
-import { reduceSum } from "./reductions.ts";
-import { reshape } from "./reshape.ts";
 
 export const softmaxOp = defineOp({
   name: "softmax",
@@ -11,7 +8,6 @@ export const softmaxOp = defineOp({
     requireFloat("softmax", x!);
     return [{ dtype: x!.dtype, shape: x!.shape }];
   },
-  gradient: ({ outputs: [p], outputGradients: [g] }) => [mul(sub(g!, reduceSum(mul(g!, p!), [-1], { keepDims: true })), p!)],
   reference([x]) {
     const data = new Float64Array(x!.data.length);
     forEachRow(x!.shape, (start, width) => {
@@ -28,7 +24,6 @@ export const logSumExpOp = defineOp({
     requireFloat("logSumExp", x!);
     return [{ dtype: x!.dtype, shape: x!.shape.slice(0, -1) }];
   },
-  gradient: ({ inputs: [x], outputGradients: [g] }) => [mul(softmax(x!), reshape(g!, [...g!.shape, 1]))],
   reference([x], _, [shape]) {
     const data = new Float64Array(count(shape!));
     let row = 0;

@@ -13,10 +13,6 @@ export const transposeOp = defineOp({
     }
     return [{ dtype: x!.dtype, shape: permutation.map((axis) => x!.shape[axis]!) }];
   },
-  gradient({ node, outputGradients: [g] }) {
-    const permutation = node.attributes.permutation as number[];
-    return [transpose(g!, permutation.map((_, i) => permutation.indexOf(i)))];
-  },
   reference([x], attributes, [shape]) {
     const permutation = attributes.permutation as number[];
     const strides = x!.shape.map((_, i) => count(x!.shape.slice(i + 1)));

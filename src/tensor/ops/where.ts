@@ -2,8 +2,7 @@
 import { ShapeError } from "../../base/errors.ts";
 import type { Value } from "../graph.ts";
 import { broadcastShapes } from "../shape.ts";
-import { constant } from "./constant.ts";
-import { broadcastResult, count, defineOp, forEachBroadcast, only, reduceToShape, referenceArray, requireSameDtype } from "./define.ts";
+import { broadcastResult, count, defineOp, forEachBroadcast, only, referenceArray, requireSameDtype } from "./define.ts";
 
 export const whereOp = defineOp({
   name: "where",
@@ -11,10 +10,6 @@ export const whereOp = defineOp({
     requireSameDtype("where", a!, b!);
     if (condition!.dtype !== "bool") throw new ShapeError(`where: the condition is ${condition!.dtype}; expected bool.`);
     return [{ dtype: a!.dtype, shape: broadcastShapes(condition!.shape, broadcastResult("where", a!, b!)) }];
-  },
-  gradient({ inputs: [condition, a, b], outputGradients: [g] }) {
-    const zero = constant(g!.graph, 0, a!.dtype);
-    return [undefined, reduceToShape(where(condition!, g!, zero), a!.shape), reduceToShape(where(condition!, zero, g!), b!.shape)];
   },
   reference([condition, a, b], _, [shape]) {
     const data = new Float64Array(count(shape!));

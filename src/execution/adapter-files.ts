@@ -1,0 +1,90 @@
+/** Adapters as Python PEFT writes them: adapter_config.json and adapter_model.safetensors. */
+import type { Folder } from "../base/byte-source.ts";
+import { CheckpointError, UnsupportedError } from "../base/errors.ts";
+import { nearestName } from "../base/nearest-name.ts";
+import type { AttachedMethod, Method, ParameterData } from "../methods/method.ts";
+import { methods } from "../methods/registry.ts";
+import { readJson, toFloat32 } from "../models/weights/checkpoint.ts";
+import { encodeSafetensors, openSafetensors, readTensor, type TensorToWrite } from "../models/weights/safetensors.ts";
+import type { ParameterStore } from "./parameter-store.ts";
+
+const configFile = "adapter_config.json";
+const weightsFile = "adapter_model.safetensors";
+
+export interface Adapter {
+  readonly method: Method;
+  readonly config: unknown;
+  readonly baseModel: string | undefined;
+  /** Copies the adapter's values into a model's parameters.
+   * @throws CheckpointError if tensors are missing, unknown, or have other shapes: the adapter was made for another base */
+  loadInto(store: ParameterStore, method: AttachedMethod): void;
+}
+
+/** @throws CheckpointError if files are missing or damaged; UnsupportedError for adapter kinds that are not built */
+export async function readAdapter(folder: Folder): Promise<Adapter> {
+  const json = await readJson(folder, configFile);
+  const kind = String(json.peft_type);
+  const known = (methods as readonly Method[]).filter(({ peftType }) => peftType !== undefined);
+  const method = known.find(({ peftType }) => peftType === kind);
+  if (!method) throw new UnsupportedError(`${folder.name}/${configFile}: peft_type "${kind}" is not supported; known: ${known.map(({ peftType }) => peftType).join(", ")}.`);
+  if (!(await folder.has(weightsFile))) throw new CheckpointError(`${folder.name} has no ${weightsFile}. Name the folder of a PEFT adapter.`);
+  const file = await openSafetensors(await folder.open(weightsFile));
+  const tensors = new Map<string, ParameterData>();
+  for (const [name, entry] of file.tensors) tensors.set(name, { shape: entry.shape, data: toFloat32({ name, dtype: entry.dtype, bytes: await readTensor(file, entry) }) });
+  return {
+    method,
+    config: method.fromPeft!(json),
+    baseModel: typeof json.base_model_name_or_path === "string" ? json.base_model_name_or_path : undefined,
+    loadInto: (store, attached) => copyInto({ tensors, store, attached, name: folder.name }),
+  };
+}
+
+interface CopyOptions {
+  readonly tensors: ReadonlyMap<string, ParameterData>;
+  readonly store: ParameterStore;
+  readonly attached: AttachedMethod;
+  readonly name: string;
+}
+
+function copyInto({ tensors, store, attached, name: folder }: CopyOptions): void {
+  const problems: string[] = [];
+  const wanted = new Map([...store.parameters.values()].filter(({ gradient }) => gradient).map((parameter) => [attached.adapter!.fileName(parameter.spec.name), parameter]));
+  for (const [name, { spec, tensor }] of wanted) {
+    const found = tensors.get(name);
+    if (!found) problems.push(`${name} is missing`);
+    else if (found.shape.join() !== spec.shape.join()) problems.push(`${name} is [${found.shape.join(", ")}], this base needs [${spec.shape.join(", ")}]`);
+    else (tensor.data as Float32Array).set(found.data);
+  }
+  for (const name of tensors.keys()) {
+    if (!wanted.has(name)) problems.push(`${name} has no place in this base${nearestName(name, [...wanted.keys()]) ? ` (nearest: ${nearestName(name, [...wanted.keys()])})` : ""}`);
+  }
+  if (problems.length === 0) return;
+  const shown = problems.slice(0, 8).map((problem) => `\n  - ${problem}`);
+  throw new CheckpointError(`${folder}: the adapter does not fit this base model (${problems.length} differences):${shown.join("")}\nUse the base that adapter_config.json names in base_model_name_or_path.`);
+}
+
+/** The files of an adapter folder. @throws UnsupportedError if the method has no adapter of its own */
+export function encodeAdapter({ store, method, baseModel }: { store: ParameterStore; method: AttachedMethod; baseModel: string }): Record<string, string | AsyncIterable<Uint8Array>> {
+  const { adapter } = method;
+  if (!adapter) throw new UnsupportedError("this method trains the model's own weights, so there is no adapter to write. Export the merged model instead.");
+  const tensors = new Map<string, TensorToWrite>();
+  const trained = [...store.parameters.values()].filter(({ gradient }) => gradient);
+  for (const { spec, tensor } of trained) tensors.set(adapter.fileName(spec.name), { dtype: "F32", shape: spec.shape, read: async () => bytesOf(tensor.data as Float32Array) });
+  const sorted = new Map([...tensors].sort(([a], [b]) => (a < b ? -1 : 1)));
+  return { [configFile]: `${JSON.stringify(adapter.config(baseModel), null, 2)}\n`, [weightsFile]: encodeSafetensors(sorted) };
+}
+
+/** A parameter of the base with the adapter folded in. */
+export function mergedParameter({ name, store, method }: { name: string; store: ParameterStore; method: AttachedMethod }): ParameterData {
+  const read = (of: string): ParameterData => {
+    const { spec, tensor } = store.parameters.get(of)!;
+    const bytes = new Uint8Array(tensor.data.buffer, tensor.data.byteOffset, tensor.data.byteLength);
+    const dtype = ({ float32: "F32", float16: "F16", bfloat16: "BF16" } as const)[tensor.dtype as "float32"];
+    return { shape: spec.shape, data: toFloat32({ name: of, dtype, bytes }) };
+  };
+  const base = read(name);
+  return method.adapter?.merge(name, base, read) ?? base;
+}
+
+export const bytesOf = (values: Float32Array | Uint16Array): Uint8Array => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+

@@ -1,0 +1,71 @@
+/** LoRA against PEFT: loss, gradients, a training curve and the merged weights, from adapters that PEFT wrote. */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { readAdapter } from "../../src/execution/adapter-files.ts";
+import { mergedParameter } from "../../src/execution/adapter-files.ts";
+import { openFolder } from "../../src/platform/node/files.ts";
+import { expectSummary, type Summary } from "./expect-summary.ts";
+import { batchOf, openTinyModel, reference } from "./tiny-model.ts";
+
+interface LoraReference {
+  base: string;
+  inputIds: number[][];
+  loss: number;
+  gradients: Record<string, Summary>;
+  merged: Record<string, Summary>;
+  optimizer: { learningRate: number };
+  lossBeforeStep: number[];
+  parametersAfterSteps: Record<string, Summary>;
+}
+
+describe.each(readdirSync(`${reference}lora`))("%s", (name) => {
+  const folder = `${reference}lora/${name}`;
+  const expected = JSON.parse(readFileSync(`${folder}/reference.json`, "utf8")) as LoraReference;
+
+  async function open() {
+    const adapter = await readAdapter(openFolder(`${folder}/adapter`));
+    const opened = await openTinyModel({ folder: `${reference}${expected.base}`, attach: (target) => adapter.method.attach(target, adapter.config), optimizer: expected.optimizer });
+    adapter.loadInto(opened.store, opened.method);
+    return { ...opened, ours: (peftName: string) => peftName.replace("base_model.model.", "") };
+  }
+
+  it("agrees in loss, gradients and five training steps", async () => {
+    const { engine, store, ours } = await open();
+    const batch = batchOf(expected.inputIds);
+    for (const [step, loss] of expected.lossBeforeStep.entries()) {
+      const { lossSum, tokens } = await engine.accumulate(batch, { gradientScale: 1 / batch.targetLabels.length, seed: 0 });
+      expect(Math.abs(lossSum / tokens - loss), `loss before step ${step + 1}`).toBeLessThan(2e-5);
+      if (step === 0) for (const [tensor, summary] of Object.entries(expected.gradients)) expectSummary(tensor, store.parameters.get(ours(tensor))!.gradient!, summary, 1e-4);
+      await engine.update({ learningRate: expected.optimizer.learningRate, step: step + 1, gradientScale: 1 });
+    }
+    for (const [tensor, summary] of Object.entries(expected.parametersAfterSteps)) expectSummary(tensor, store.parameters.get(ours(tensor))!.tensor.data as Float32Array, summary, 1e-3);
+  });
+
+  it("merges to the same weights", async () => {
+    const { store, method } = await open();
+    for (const [tensor, summary] of Object.entries(expected.merged)) expectSummary(tensor, mergedParameter({ name: tensor, store, method }).data, summary, 1e-5);
+  });
+});
+
+const shared = process.env.TUNESMITH_SHARED_DATA ?? new URL("../../../shared/data/", import.meta.url).pathname;
+const present = existsSync(`${shared}/adapters/stories260k_lora_qkvo_r4`);
+if (!present) console.log(`skipped: the PEFT adapter on stories260k: no shared data at ${shared}`);
+
+describe.skipIf(!present)("an adapter on real weights (stories260k)", () => {
+  it("continues the curve that PEFT recorded", async () => {
+    const folder = `${shared}/adapters/stories260k_lora_qkvo_r4`;
+    const expected = JSON.parse(readFileSync(`${folder}/expected.json`, "utf8")) as { loss_before_each_step: number[]; loss_after: number };
+    const { passage_ids: passage } = JSON.parse(readFileSync(`${shared}/models/stories260k-llama/expected.json`, "utf8")) as { passage_ids: number[] };
+    const adapter = await readAdapter(openFolder(`${folder}/init`));
+    const { engine, store, method } = await openTinyModel({ folder: `${shared}/models/stories260k-llama`, attach: (target) => adapter.method.attach(target, adapter.config), optimizer: { learningRate: 1e-2 } });
+    adapter.loadInto(store, method);
+    const batch = batchOf([passage]);
+    for (const [step, loss] of expected.loss_before_each_step.entries()) {
+      const { lossSum, tokens } = await engine.accumulate(batch, { gradientScale: 1 / batch.targetLabels.length, seed: 0 });
+      expect(lossSum / tokens).toBeCloseTo(loss, 3);
+      await engine.update({ learningRate: 1e-2, step: step + 1, gradientScale: 1 });
+    }
+    const after = await engine.evaluate(batch);
+    expect(after.lossSum / after.tokens).toBeCloseTo(expected.loss_after, 3);
+  });
+});

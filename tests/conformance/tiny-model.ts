@@ -1,0 +1,71 @@
+/** Opens the small checkpoints under tests/conformance/reference and builds engines on them. */
+import { createRandom } from "../../src/base/random.ts";
+import type { Batch } from "../../src/data/batch.ts";
+import { weightsOf } from "../../src/execution/checkpoint-weights.ts";
+import { createOptimizerOnGroups } from "../../src/execution/optimizer-on-groups.ts";
+import { loadParameters } from "../../src/execution/parameter-store.ts";
+import { SegmentedTrainingEngine } from "../../src/execution/training-engine.ts";
+import type { AttachedMethod, MethodTarget } from "../../src/methods/method.ts";
+import { createModel } from "../../src/models/families/registry.ts";
+import { describeModel } from "../../src/models/segments.ts";
+import { checkTensors, openCheckpoint } from "../../src/models/weights/checkpoint.ts";
+import { causalLm } from "../../src/objectives/causal-lm.ts";
+import { adamw } from "../../src/optimizers/adamw.ts";
+import { createOnnxBackend } from "../../src/backends/onnx/backend.ts";
+import { loadOnnxRuntime } from "../../src/platform/node/onnxruntime.ts";
+import { openFolder } from "../../src/platform/node/files.ts";
+
+export const reference = new URL("./reference/", import.meta.url).pathname;
+
+const backend = createOnnxBackend({ runtime: (await loadOnnxRuntime()) as never, provider: "cpu" });
+
+export interface OpenOptions {
+  readonly folder: string;
+  attach(target: MethodTarget): AttachedMethod;
+  readonly optimizer?: Partial<ReturnType<typeof adamw.configSchema.parse>>;
+  readonly activationCheckpointing?: "none" | "block";
+}
+
+export async function openTinyModel({ folder, attach, optimizer = {}, activationCheckpointing = "none" }: OpenOptions) {
+  const checkpoint = await openCheckpoint(openFolder(folder));
+  const model = createModel(checkpoint.config);
+  const { parameters, linears } = describeModel(model);
+  checkTensors(checkpoint, parameters);
+  const method = attach({ model, parameters, linears });
+  const store = await loadParameters({ specs: parameters, method, source: weightsOf(checkpoint), random: createRandom(1), storable: backend.storable });
+  const config = adamw.configSchema.parse({ name: "adamw", ...optimizer });
+  const engine = new SegmentedTrainingEngine({
+    ...{ backend, model, method, regularisers: [], store, activationCheckpointing },
+    ...{ objective: causalLm, objectiveConfig: { name: "causal-lm", labelSmoothing: 0 } },
+    dtypeOf: (name) => store.parameters.get(name)!.tensor.dtype,
+    optimizer: await createOptimizerOnGroups({ backend, optimizer: adamw, config, groups: store.groups }),
+  });
+  return { checkpoint, model, method, store, engine };
+}
+
+/** Rows of equal length, one document each, every next token supervised. */
+export function batchOf(rows: readonly (readonly number[])[]): Batch {
+  const T = rows[0]!.length;
+  const documents = rows.map((row, b) => row.map(() => b)).flat();
+  return packedBatch({ inputIds: rows.flat(), positionIds: rows.flatMap((row) => row.map((_, t) => t)), documentIds: documents, batchSize: rows.length, tokens: T });
+}
+
+export function packedBatch({ inputIds, positionIds, documentIds, batchSize, tokens }: PackedRows): Batch {
+  const targets = inputIds.flatMap((_, i) => (i + 1 < inputIds.length && (i + 1) % tokens !== 0 && documentIds[i] === documentIds[i + 1] ? [i] : []));
+  return {
+    ...{ batchSize, tokens, tokenCount: inputIds.length },
+    inputIds: Int32Array.from(inputIds),
+    positionIds: Int32Array.from(positionIds),
+    documentIds: Int32Array.from(documentIds),
+    targetPositions: Int32Array.from(targets),
+    targetLabels: Int32Array.from(targets, (i) => inputIds[i + 1]!),
+  };
+}
+
+interface PackedRows {
+  readonly inputIds: readonly number[];
+  readonly positionIds: readonly number[];
+  readonly documentIds: readonly number[];
+  readonly batchSize: number;
+  readonly tokens: number;
+}
