@@ -5,7 +5,6 @@ export interface ByteSource {
   readonly size: number;
   /** @throws if fewer than `length` bytes follow `offset` */
   read(offset: number, length: number): Promise<Uint8Array>;
-  close?(): Promise<void>;
 }
 
 export interface Folder {

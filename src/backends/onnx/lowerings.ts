@@ -68,7 +68,12 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
   },
 
   logSumExp({ emitter, inputs: [x], outputs }) {
-    emitter.emit("ReduceLogSumExp", [x!, emitter.int64s([-1])], { outputs, attributes: { keepdims: 0 } });
+    // max(x) - log(max(softmax(x))): the largest probability is at least 1 / width, so the logarithm is safe, the gradient
+    // shares the softmax, and ReduceLogSumExp takes four times as long at vocabulary width.
+    const last = emitter.int64s([-1]);
+    const largest = (of: string): string => emitter.emit("ReduceMax", [of, last], { attributes: { keepdims: 0 } });
+    const probability = largest(emitter.emit("Softmax", [x!], { attributes: { axis: -1 } }));
+    emitter.emit("Sub", [largest(x!), emitter.emit("Log", [probability])], { outputs });
   },
 
   constant({ node, emitter, outputs }) {

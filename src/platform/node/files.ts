@@ -5,25 +5,30 @@ import { basename, dirname, join } from "node:path";
 import type { ByteSource, Folder } from "../../base/byte-source.ts";
 import { CheckpointError, TunesmithError } from "../../base/errors.ts";
 
+/** A file opened for each read, so that nobody has to close it. */
 export async function openFile(path: string): Promise<ByteSource> {
-  const handle = await open(path, "r").catch((error: NodeJS.ErrnoException) => {
-    throw new CheckpointError(`${path} cannot be opened: ${error.code}. Check the path and its permissions.`, { cause: error });
-  });
-  const { size } = await handle.stat();
+  const explain = (error: NodeJS.ErrnoException): never => {
+    throw new CheckpointError(`${path} cannot be read: ${error.code}. Check the path and its permissions.`, { cause: error });
+  };
+  const { size } = await stat(path).catch(explain);
   return {
     name: path,
     size,
     async read(offset, length) {
-      const bytes = new Uint8Array(length);
-      for (let done = 0; done < length; ) {
-        // One call reads at most 2 GiB.
-        const { bytesRead } = await handle.read(bytes, done, Math.min(length - done, 2 ** 30), offset + done);
-        if (bytesRead === 0) throw new CheckpointError(`${path} ended at byte ${offset + done}; expected ${offset + length}. The file was cut short while it was read.`);
-        done += bytesRead;
+      const handle = await open(path, "r").catch(explain);
+      try {
+        const bytes = new Uint8Array(length);
+        for (let done = 0; done < length; ) {
+          // One call reads at most 2 GiB.
+          const { bytesRead } = await handle.read(bytes, done, Math.min(length - done, 2 ** 30), offset + done);
+          if (bytesRead === 0) throw new CheckpointError(`${path} ended at byte ${offset + done}; expected ${offset + length}. The file was cut short while it was read.`);
+          done += bytesRead;
+        }
+        return bytes;
+      } finally {
+        await handle.close();
       }
-      return bytes;
     },
-    close: () => handle.close(),
   };
 }
 
