@@ -1,5 +1,6 @@
 /** Runs graphs in the float64 interpreter: slow and exact, for tests. */
 import { BackendError } from "../base/errors.ts";
+import type { DType } from "../tensor/dtype.ts";
 import type { ReferenceArray } from "../tensor/graph.ts";
 import { interpret } from "../tensor/interpret.ts";
 import type { Backend, HostTensor } from "./backend.ts";
@@ -7,17 +8,22 @@ import type { Backend, HostTensor } from "./backend.ts";
 export const referenceBackend: Backend = {
   name: "reference",
   storable: ["float32"],
-  compile: async (graph) => ({
+  compile: async (graph, { name = "graph" } = {}) => ({
     async run(inputs, outputs = {}) {
-      const arrays = Object.fromEntries(Object.entries(inputs).map(([name, tensor]) => [name, toReference(tensor)]));
+      const arrays = Object.fromEntries(Object.entries(inputs).map(([input, tensor]) => [input, toReference(tensor)]));
       const results = interpret(graph, arrays);
       return Object.fromEntries(
-        [...graph.outputs].map(([name, { dtype }]) => {
-          const { shape, data } = results[name]!;
-          if (dtype !== "float32") throw new BackendError(`the reference backend returns float32 only; output "${name}" is ${dtype}.`);
-          const target = (outputs[name]?.data as Float32Array | undefined) ?? new Float32Array(data.length);
-          target.set(data);
-          return [name, outputs[name] ?? { dtype, dims: [...shape], data: target }];
+        [...graph.outputs].map(([output, { dtype }]) => {
+          const result = fromReference(`${name}: output "${output}"`, dtype, results[output]!);
+          const target = outputs[output];
+          if (!target) return [output, result];
+          if (target.dtype !== dtype || String(target.dims) !== String(result.dims)) {
+            throw new BackendError(
+              `${name}: output "${output}" was given memory for ${target.dtype}[${target.dims}]; expected ${dtype}[${result.dims}].`,
+            );
+          }
+          target.data.set(result.data as never);
+          return [output, target];
         }),
       );
     },
@@ -25,4 +31,20 @@ export const referenceBackend: Backend = {
   }),
 };
 
-const toReference = ({ dims, data }: HostTensor): ReferenceArray => ({ shape: dims, data: Float64Array.from(data as ArrayLike<number | bigint>, Number) });
+const arrayOf: Partial<Record<DType, (data: Float64Array) => HostTensor["data"]>> = {
+  float32: (data) => Float32Array.from(data),
+  int64: (data) => BigInt64Array.from(data, BigInt),
+  int32: (data) => Int32Array.from(data),
+  bool: (data) => Uint8Array.from(data),
+};
+
+function toReference({ dtype, dims, data }: HostTensor): ReferenceArray {
+  if (!arrayOf[dtype]) throw new BackendError(`the reference backend does not read ${dtype}; cast to float32 first.`);
+  return { shape: dims, data: Float64Array.from(data as ArrayLike<number | bigint>, Number) };
+}
+
+function fromReference(what: string, dtype: DType, { shape, data }: ReferenceArray): HostTensor {
+  const convert = arrayOf[dtype];
+  if (!convert) throw new BackendError(`${what} is ${dtype}, which the reference backend does not write; cast to float32 first.`);
+  return { dtype, dims: [...shape], data: convert(data as Float64Array) };
+}

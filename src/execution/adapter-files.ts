@@ -4,7 +4,8 @@ import { CheckpointError, UnsupportedError } from "../base/errors.ts";
 import { nearestName } from "../base/nearest-name.ts";
 import type { AttachedMethod, Method, ParameterData } from "../methods/method.ts";
 import { methods } from "../methods/registry.ts";
-import { readJson, toFloat32 } from "../models/weights/checkpoint.ts";
+import { readJson } from "../models/weights/checkpoint.ts";
+import { bytesOf, toFloat32 } from "../models/weights/element-types.ts";
 import { encodeSafetensors, openSafetensors, readTensor, type TensorToWrite } from "../models/weights/safetensors.ts";
 import type { ParameterStore } from "./parameter-store.ts";
 
@@ -85,6 +86,4 @@ export function mergedParameter({ name, store, method }: { name: string; store: 
   const base = read(name);
   return method.adapter?.merge(name, base, read) ?? base;
 }
-
-export const bytesOf = (values: Float32Array | Uint16Array): Uint8Array => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 

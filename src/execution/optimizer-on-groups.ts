@@ -17,7 +17,7 @@ export interface OptimizerOnGroups {
   /** @param step counts from 1 */
   update(options: { learningRate: number; step: number; gradientScale: number }): Promise<void>;
   readState(): OptimizerState;
-  writeState(state: OptimizerState): void;
+  writeState(state: ReadonlyMap<string, Float32Array>): void;
 }
 
 export interface OptimizerOnGroupsOptions {

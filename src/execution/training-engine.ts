@@ -2,12 +2,13 @@
  * Runs training steps segment by segment: forward through the blocks keeping what their backward graphs need, the head
  * in chunks of rows so that logits stay small, then backward through the blocks. Implements the trainers' port.
  */
-import type { Backend, Executable, HostTensor } from "../backends/backend.ts";
+import type { Backend, HostTensor } from "../backends/backend.ts";
 import type { Batch } from "../data/batch.ts";
 import type { Graph } from "../tensor/graph.ts";
 import { type DimBindings, evaluateShape } from "../tensor/shape.ts";
+import type { EngineState, EvaluationResult, StepResult, TrainingEngine } from "./engine.ts";
 import { BatchContexts, type BlockContext, chooseChunks, int64 } from "./batch-context.ts";
-import { type OptimizerOnGroups, type OptimizerState } from "./optimizer-on-groups.ts";
+import type { OptimizerOnGroups } from "./optimizer-on-groups.ts";
 import type { ParameterStore } from "./parameter-store.ts";
 import { compileEvaluation, type CompiledSegment, compileTraining, type ProgramOptions, type TrainingProgram } from "./training-program.ts";
 import { Workspace } from "./workspace.ts";
@@ -15,23 +16,12 @@ import { Workspace } from "./workspace.ts";
 /** Bytes of logits that one call of the head may make; more targets than fit are taken in several calls. */
 const logitBytes = 48 * 1024 ** 2;
 
-export interface StepResult {
-  readonly lossSum: number;
-  /** Targets with a weight. */
-  readonly tokens: number;
-  readonly correct: number;
-}
-export interface EvaluationResult extends StepResult {
-  /** Loss of every target, in the order of the batch. */
-  readonly perTarget: Float32Array;
-}
-
 export interface TrainingEngineOptions extends ProgramOptions {
   readonly store: ParameterStore;
   readonly optimizer?: OptimizerOnGroups;
 }
 
-export class SegmentedTrainingEngine {
+export class SegmentedTrainingEngine implements TrainingEngine {
   readonly #options: TrainingEngineOptions;
   readonly #backend: Backend;
   readonly #workspace = new Workspace();
@@ -83,15 +73,15 @@ export class SegmentedTrainingEngine {
     for (const { gradients } of this.#options.store.groups) gradients.fill(0);
   }
 
-  async readState(): Promise<EngineState> {
-    const parameters = new Map<string, { shape: number[]; data: Float32Array }>();
+  readState(): EngineState {
+    const parameters = new Map<string, { shape: readonly number[]; data: Float32Array }>();
     for (const [name, { spec, tensor, gradient }] of this.#options.store.parameters) {
-      if (gradient) parameters.set(name, { shape: [...spec.shape], data: tensor.data as Float32Array });
+      if (gradient) parameters.set(name, { shape: spec.shape, data: tensor.data as Float32Array });
     }
     return { parameters, optimizer: this.#options.optimizer?.readState() ?? new Map() };
   }
 
-  async writeState({ parameters, optimizer }: EngineState): Promise<void> {
+  writeState({ parameters, optimizer }: EngineState): void {
     for (const [name, { data }] of parameters) (this.#options.store.parameters.get(name)!.tensor.data as Float32Array).set(data);
     this.#options.optimizer?.writeState(optimizer);
   }
@@ -171,11 +161,6 @@ export class SegmentedTrainingEngine {
   }
 }
 
-export interface EngineState {
-  parameters: Map<string, { shape: number[]; data: Float32Array }>;
-  optimizer: OptimizerState;
-}
-
 interface PassOptions {
   readonly batch: Batch;
   readonly chunks: number;
@@ -217,7 +202,6 @@ class Pass {
       const hiddenSlot = holds && (block.backward || program.blocks[layer + 1]?.backward) ? `hidden.${layer + 1}` : `hidden.turn.${layer % 2}`;
       hidden = await this.#runForward(block, { index: layer + 1, inputs: { ...context(layer), hidden }, hiddenSlot, holds });
     }
-    workspace.float32("hidden.gradient.1", hidden.dims);
     return hidden;
   }
 
@@ -233,7 +217,6 @@ class Pass {
     for (let index = segments.length - 1; index >= 0; index--) {
       const { backward, segment } = segments[index]!;
       if (!backward) return;
-      const slot = current === gradient || index % 2 === 0 ? 1 : 0;
       const outputs: Record<string, HostTensor> = {};
       for (const [name, value] of backward.graph.outputs) {
         if (name === "hidden.gradient") outputs[name] = workspace.float32(`hidden.gradient.${this.#otherSlot(current)}`, evaluateShape(value.shape, this.#bindings));
@@ -243,7 +226,6 @@ class Pass {
           if (accumulator) outputs[name] = accumulator;
         }
       }
-      void slot;
       const results = await backward.executable.run(only({ ...this.#held[index]!, "output.gradient": current }, backward.graph), outputs);
       for (const [name, tensor] of Object.entries(results)) {
         if (name !== "hidden.gradient") add(segment.parameters.get(name.slice("gradient.".length))!.name, outputs[name] ?? tensor);
@@ -309,5 +291,3 @@ async function cached<Key, Made>(made: Map<Key, Promise<Made>>, key: Key, make: 
   }
   return promise;
 }
-
-export type { Executable };

@@ -1,49 +1,55 @@
 /** Runs graphs with ONNX Runtime. The runtime itself is handed in, so that Node and the browser share this file. */
-import type { InferenceSession, Tensor, TypedTensor } from "onnxruntime-common";
+import type { InferenceSession, Tensor, TensorConstructor } from "onnxruntime-common";
 import { BackendError } from "../../base/errors.ts";
-import type { DType } from "../../tensor/dtype.ts";
-import { type Graph, printGraph } from "../../tensor/graph.ts";
-import type { Backend, Executable, HostTensor } from "../backend.ts";
-import { lowerToOnnx } from "./lower.ts";
+import { bindDims } from "../../tensor/bindings.ts";
+import type { Graph, TensorType } from "../../tensor/graph.ts";
+import { type DimBindings, dimNames, evaluateShape, showShape } from "../../tensor/shape.ts";
+import { type Backend, CompiledGraphCache, type Executable, type HostTensor } from "../backend.ts";
+import { type DeviceName, deviceNamed } from "../registry.ts";
+import { lowerToOnnx, outputName } from "./lower.ts";
 
 /** The part of onnxruntime-node or onnxruntime-web that is used. */
 export interface OnnxRuntime {
   readonly InferenceSession: { create(model: Uint8Array, options?: InferenceSession.SessionOptions): Promise<InferenceSession> };
-  readonly Tensor: new (type: Tensor.Type, data: Tensor.DataType, dims: readonly number[]) => Tensor;
+  readonly Tensor: TensorConstructor;
 }
 
 export interface OnnxBackendOptions {
   readonly runtime: OnnxRuntime;
-  /** Name of the execution provider: cpu, webgpu, cuda. */
-  readonly provider: string;
+  readonly provider: DeviceName;
   /** Threads inside an operation; all cores where absent. */
   readonly numThreads?: number;
+  /** Laid over the fixed options, for experiments. */
+  readonly sessionOptions?: InferenceSession.SessionOptions;
 }
 
-export function createOnnxBackend({ runtime, provider, numThreads }: OnnxBackendOptions): Backend {
-  const compiled = new Map<string, Promise<Executable>>();
-  const sessionOptions: InferenceSession.SessionOptions = {
-    executionProviders: [provider],
+/** @throws UnsupportedError if the device is not known */
+export function createOnnxBackend({ runtime, provider, numThreads, sessionOptions = {} }: OnnxBackendOptions): Backend {
+  const device = deviceNamed(provider);
+  const options: InferenceSession.SessionOptions = {
+    executionProviders: [device.executionProvider],
     ...(numThreads !== undefined && { intraOpNumThreads: numThreads }),
     executionMode: "sequential",
     graphOptimizationLevel: "all",
-    // A plan for the largest shape would be held by every session; the segments are small and the arena is enough.
+    // A memory pattern would hold one block for the largest shape seen in every session.
     enableMemPattern: false,
-    logSeverityLevel: 3,
-    extra: { session: { disable_prepacking: "1", intra_op: { allow_spinning: "1" } } },
-  };
-  return {
-    name: provider,
-    storable: ["float32", "float16"],
-    compile(graph, { name = "graph" } = {}) {
-      const key = printGraph(graph);
-      let executable = compiled.get(key);
-      if (!executable) {
-        executable = createExecutable({ runtime, graph, name, sessionOptions });
-        compiled.set(key, executable);
-      }
-      return executable;
+    // Failures are thrown; the runtime's own lines on stderr would say them twice.
+    logSeverityLevel: 4,
+    extra: {
+      session: {
+        // Weights are inputs, never prepacked; packing the few constants would only copy them.
+        disable_prepacking: "1",
+        // Every session has threads of its own, and after a run they spin: with 8 sessions in turn on 2 cores that cost 3 of 4 GFLOP/s.
+        intra_op: { allow_spinning: "0" },
+      },
     },
+    ...sessionOptions,
+  };
+  const cache = new CompiledGraphCache();
+  return {
+    name: device.name,
+    storable: device.storable,
+    compile: (graph, { name = "graph" } = {}) => cache.compile(graph, () => createExecutable({ runtime, graph, name, options })),
   };
 }
 
@@ -51,33 +57,71 @@ interface CreateOptions {
   readonly runtime: OnnxRuntime;
   readonly graph: Graph;
   readonly name: string;
-  readonly sessionOptions: InferenceSession.SessionOptions;
+  readonly options: InferenceSession.SessionOptions;
 }
 
-async function createExecutable({ runtime, graph, name, sessionOptions }: CreateOptions): Promise<Executable> {
+async function createExecutable({ runtime, graph, name, options }: CreateOptions): Promise<Executable> {
+  const fail = (what: string, cause?: unknown): never => {
+    throw new BackendError(`${name}: ${what}`, { cause });
+  };
   const model = lowerToOnnx(graph, name);
-  const session = await runtime.InferenceSession.create(model, sessionOptions).catch((error: unknown) => {
-    throw new BackendError(`${name}: ONNX Runtime refused the graph: ${(error as Error).message}`, { cause: error });
-  });
-  const toTensor = ({ dtype, data, dims }: HostTensor): Tensor => new runtime.Tensor(dtype as Tensor.Type, data as Tensor.DataType, dims);
+  const session = await runtime.InferenceSession.create(model, options).catch((error: Error) =>
+    fail(`ONNX Runtime refused the graph: ${error.message}`, error),
+  );
+
+  function toTensor(label: string, { dtype, data, dims }: HostTensor): Tensor {
+    try {
+      return new runtime.Tensor(dtype === "bfloat16" ? "uint16" : dtype, data as never, dims);
+    } catch (error) {
+      return fail(`${label}, ${dtype}[${dims.join(", ")}] of ${data.length} elements, is no tensor: ${(error as Error).message}`, error);
+    }
+  }
+
+  function bind(inputs: Readonly<Record<string, HostTensor>>): DimBindings {
+    const shapes = [...graph.inputs].map(([input, { dtype, shape }]) => {
+      const tensor = inputs[input] ?? fail(`input "${input}" is missing; given: ${Object.keys(inputs).join(", ") || "none"}.`);
+      if (tensor.dtype !== dtype) fail(`input "${input}" is ${tensor.dtype}; expected ${dtype}.`);
+      return { name: input, shape, actual: tensor.dims };
+    });
+    try {
+      return bindDims(shapes);
+    } catch (error) {
+      return fail((error as Error).message, error);
+    }
+  }
+
+  function checkOutput(output: string, tensor: HostTensor, bindings: DimBindings): void {
+    const { dtype, shape }: TensorType =
+      graph.outputs.get(output) ?? fail(`output "${output}" does not exist; known: ${[...graph.outputs.keys()].join(", ")}.`);
+    const known = shape.flatMap(dimNames).every((size) => bindings[size] !== undefined);
+    const fits = known ? String(evaluateShape(shape, bindings)) === String(tensor.dims) : shape.length === tensor.dims.length;
+    if (tensor.dtype !== dtype || !fits)
+      fail(`output "${output}" was given memory for ${tensor.dtype}[${tensor.dims.join(", ")}]; expected ${dtype}${showShape(shape)}.`);
+  }
+
   return {
     async run(inputs, outputs = {}) {
-      const feeds: Record<string, Tensor> = {};
-      for (const [input, { dtype }] of graph.inputs) {
-        const tensor = inputs[input];
-        if (!tensor) throw new BackendError(`${name}: input "${input}" is missing.`);
-        if (tensor.dtype !== dtype) throw new BackendError(`${name}: input "${input}" is ${tensor.dtype}; expected ${dtype}.`);
-        feeds[input] = toTensor(tensor);
-      }
-      const fetches: Record<string, Tensor | null> = {};
-      for (const output of graph.outputs.keys()) fetches[`out:${output}`] = outputs[output] ? toTensor(outputs[output]) : null;
-      const results = await session.run(feeds, fetches).catch((error: unknown) => {
-        throw new BackendError(`${name}: ${(error as Error).message}`, { cause: error });
-      });
-      return Object.fromEntries([...graph.outputs.keys()].map((output) => [output, outputs[output] ?? fromTensor(results[`out:${output}`]!)]));
+      const bindings = bind(inputs);
+      for (const [output, tensor] of Object.entries(outputs)) checkOutput(output, tensor, bindings);
+      const feeds = Object.fromEntries([...graph.inputs.keys()].map((input) => [input, toTensor(`input "${input}"`, inputs[input]!)]));
+      const fetches = Object.fromEntries(
+        [...graph.outputs.keys()].map((output) => [
+          outputName(output),
+          outputs[output] ? toTensor(`output "${output}"`, outputs[output]) : null,
+        ]),
+      );
+      const results = await session.run(feeds, fetches).catch((error: Error) => fail(error.message, error));
+      return Object.fromEntries(
+        [...graph.outputs].map(([output, type]) => [output, outputs[output] ?? fromTensor(results[outputName(output)]!, type)]),
+      );
     },
     dispose: () => session.release(),
   };
 }
 
-const fromTensor = (tensor: Tensor): HostTensor => ({ dtype: tensor.type as DType, dims: tensor.dims, data: (tensor as TypedTensor<"float32">).data });
+function fromTensor({ data, dims }: Tensor, { dtype }: TensorType): HostTensor {
+  const array = data as HostTensor["data"];
+  // Where JavaScript has a Float16Array the runtime returns one; its bits are what we hold.
+  const bits = dtype === "float16" && !(array instanceof Uint16Array);
+  return { dtype, dims, data: bits ? new Uint16Array(array.buffer, array.byteOffset, array.length) : array };
+}

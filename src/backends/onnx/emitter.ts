@@ -3,7 +3,7 @@ import { BackendError } from "../../base/errors.ts";
 import { loneName } from "../../tensor/bindings.ts";
 import type { Graph } from "../../tensor/graph.ts";
 import { type Dim, type Shape, SymbolicDim } from "../../tensor/shape.ts";
-import { onnxAttributeType, onnxDataType, type OnnxAttribute, type OnnxNode, type OnnxTensor } from "./onnx-schema.ts";
+import { type OnnxAttribute, type OnnxNode, type OnnxTensor, onnxAttributeType, onnxDataType } from "./onnx-schema.ts";
 
 export type AttributeValue = number | string | readonly number[] | { readonly float: number };
 
@@ -27,35 +27,64 @@ export class Emitter {
   }
 
   fresh(): string {
-    return `v${this.#count++}`;
+    return `value:${this.#count++}`; // no graph input is called so
   }
 
   /** Adds a node and returns the name of its first result. */
   emit(opType: string, input: readonly string[], { attributes = {}, domain = "", outputs = [this.fresh()] }: EmitOptions = {}): string {
-    this.nodes.push({ opType, domain, input: [...input], output: [...outputs], attribute: Object.entries(attributes).map(([name, value]) => attribute(name, value)) });
+    this.nodes.push({
+      opType,
+      domain,
+      input: [...input],
+      output: [...outputs],
+      attribute: Object.entries(attributes).map(([name, value]) => attribute(name, value)),
+    });
     return outputs[0]!;
   }
 
   int64s(values: readonly number[], dims: readonly number[] = [values.length]): string {
-    return this.#constant(`i64 ${values} [${dims}]`, { dims: [...dims], dataType: onnxDataType.int64, rawData: bytesOf(BigInt64Array.from(values, BigInt)) });
+    return this.#constant(`i64 ${values} [${dims}]`, {
+      dims: [...dims],
+      dataType: onnxDataType.int64,
+      rawData: bytesOf(BigInt64Array.from(values, BigInt)),
+    });
   }
 
   scalar(value: number, dtype: "float32" | "int64" | "int32" | "uint32" | "bool"): string {
-    const array = { float32: () => Float32Array.of(value), int64: () => BigInt64Array.of(BigInt(value)), int32: () => Int32Array.of(value), uint32: () => Uint32Array.of(value), bool: () => Uint8Array.of(value) };
-    return this.#constant(`${dtype} ${Object.is(value, -0) ? "-0" : value}`, { dims: [], dataType: onnxDataType[dtype], rawData: bytesOf(array[dtype]()) });
+    const array = {
+      float32: () => Float32Array.of(value),
+      int64: () => BigInt64Array.of(BigInt(value)),
+      int32: () => Int32Array.of(value),
+      uint32: () => Uint32Array.of(value),
+      bool: () => Uint8Array.of(value),
+    };
+    return this.#constant(`${dtype} ${Object.is(value, -0) ? "-0" : value}`, {
+      dims: [],
+      dataType: onnxDataType[dtype],
+      rawData: bytesOf(array[dtype]()),
+    });
   }
 
   /** int64 [rank]: the numbers of a shape. */
   shape(shape: Shape): string {
     if (shape.every((d) => typeof d === "number")) return this.int64s(shape as number[]);
     const key = `shape ${shape.map(String)}`;
-    return this.#once(key, () => this.emit("Concat", shape.map((d) => this.size(d)), { attributes: { axis: 0 } }));
+    return this.#once(key, () =>
+      this.emit(
+        "Concat",
+        shape.map((d) => this.size(d)),
+        { attributes: { axis: 0 } },
+      ),
+    );
   }
 
-  /** int64 [rank] for a reshape of a value from `from`: unchanged leading sizes are 0 (copied), one unknown size is -1 (inferred). */
-  reshapeTarget(from: Shape, to: Shape): string {
+  /** Adds a Reshape of a value from `from`. Unchanged named sizes are 0 (copied) and one other is -1 (inferred), which leaves the runtime a fixed target that it can plan with. */
+  reshape(x: string, { from, to, outputs }: { from: Shape; to: Shape; outputs?: readonly string[] }): string {
     const short = to.map((d, i) => (typeof d === "number" ? d : from[i] instanceof SymbolicDim && from[i].key === d.key ? 0 : -1));
-    return short.filter((n) => n === -1).length <= 1 ? this.int64s(short) : this.shape(to);
+    const isShort = short.filter((n) => n === -1).length <= 1 && !to.includes(0);
+    // Otherwise a size may be 0 by itself, as that of an empty cache.
+    const attributes: Record<string, number> = isShort ? {} : { allowzero: 1 };
+    return this.emit("Reshape", [x, isShort ? this.int64s(short) : this.shape(to)], { attributes, ...(outputs && { outputs }) });
   }
 
   /** int64 [1]: one size. */
@@ -63,7 +92,10 @@ export class Emitter {
     if (typeof d === "number") return this.int64s([d]);
     return this.#once(`size ${d.key}`, () => {
       const terms = [...d.terms].map(([monomial, coefficient]) => {
-        const factors = monomial.split("*").filter(Boolean).map((name) => this.#named(name));
+        const factors = monomial
+          .split("*")
+          .filter(Boolean)
+          .map((name) => this.#named(name));
         if (coefficient !== 1 || factors.length === 0) factors.unshift(this.int64s([coefficient]));
         return factors.reduce((product, factor) => this.emit("Mul", [product, factor]));
       });
@@ -97,7 +129,7 @@ export class Emitter {
   #constant(key: string, tensor: Omit<OnnxTensor, "name">): string {
     let name = this.#constants.get(key);
     if (name === undefined) {
-      name = `c${this.#constants.size}`;
+      name = `constant:${this.#constants.size}`;
       this.#constants.set(key, name);
       this.initializers.push({ name, ...tensor });
     }

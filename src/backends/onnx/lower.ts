@@ -1,33 +1,41 @@
 /** Tensor graph -> ONNX model bytes. */
 import { BackendError } from "../../base/errors.ts";
-import { type DType } from "../../tensor/dtype.ts";
 import type { Graph, TensorType, Value } from "../../tensor/graph.ts";
 import { Emitter } from "./emitter.ts";
-import { lowerings } from "./lowerings.ts";
-import { encodeOnnx, onnxDataType, type OnnxValueInfo } from "./onnx-schema.ts";
+import { lowerings, movesBits } from "./lowerings.ts";
+import { elementType, encodeOnnx, type OnnxValueInfo } from "./onnx-schema.ts";
 
-const opset = 21;
-const irVersion = 10;
+/** Opset 26 brings BitCast, which bfloat16 needs; everything else is written for 21. */
+const versions = { usual: { opset: 21, irVersion: 10 }, bfloat16: { opset: 26, irVersion: 13 } };
+
+/** Results have names of their own: a graph may return an input, and one name may stand on both sides. */
+export const outputName = (output: string): string => `out:${output}`;
 
 /** @throws BackendError naming the operation, if one has no lowering */
 export function lowerToOnnx(graph: Graph, name: string): Uint8Array {
   const emitter = new Emitter(graph);
   const names = new Map<Value, string>();
   const used = new Set<Value>([...graph.outputs.values(), ...graph.nodes.flatMap((node) => node.inputs)]);
+  const returned = new Map([...graph.outputs].reverse().map(([output, value]) => [value, outputName(output)]));
   for (const [input, value] of graph.inputs) names.set(value, input);
-  const exported = new Map<Value, string>();
-  for (const [output, value] of graph.outputs) if (value.producer && !exported.has(value)) exported.set(value, `out:${output}`);
   for (const node of graph.nodes) {
     const lowering = lowerings[node.op.name];
-    if (!lowering) throw new BackendError(`${name}: operation "${node.op.name}" has no ONNX lowering. Add one in backends/onnx/lowerings.ts.`);
-    const outputs = node.outputs.map((output) => exported.get(output) ?? emitter.fresh());
+    if (!lowering)
+      throw new BackendError(`${name}: operation "${node.op.name}" has no ONNX lowering. Add one in backends/onnx/lowerings.ts.`);
+    if (!movesBits.has(node.op.name) && [...node.inputs, ...node.outputs].some(({ dtype }) => dtype === "bfloat16")) {
+      throw new BackendError(
+        `${name}: operation "${node.op.name}" does not compute in bfloat16, which is for storage only. Cast to float32 before it.`,
+      );
+    }
+    const outputs = node.outputs.map((output) => returned.get(output) ?? emitter.fresh());
     lowering({ node, emitter, inputs: node.inputs.map((input) => names.get(input)!), outputs, unused: (i) => !used.has(node.outputs[i]!) });
-    node.outputs.forEach((output, i) => names.set(output, outputs[i]!));
+    for (const [i, output] of node.outputs.entries()) names.set(output, outputs[i]!);
   }
-  // A graph may return one value under several names, or an input as it is; ONNX wants a node for each.
-  for (const [output, value] of graph.outputs) {
-    if (exported.get(value) !== `out:${output}`) emitter.emit("Identity", [names.get(value)!], { outputs: [`out:${output}`] });
-  }
+  // A graph may return an input as it is, or one value under several names; ONNX wants a node for each.
+  for (const [output, value] of graph.outputs)
+    if (names.get(value) !== outputName(output)) emitter.emit("Identity", [names.get(value)!], { outputs: [outputName(output)] });
+  const hasBfloat16 = [...graph.inputs.values(), ...graph.nodes.flatMap((node) => node.outputs)].some(({ dtype }) => dtype === "bfloat16");
+  const { opset, irVersion } = hasBfloat16 ? versions.bfloat16 : versions.usual;
   return encodeOnnx({
     irVersion,
     producerName: "tunesmith",
@@ -40,12 +48,12 @@ export function lowerToOnnx(graph: Graph, name: string): Uint8Array {
       node: emitter.nodes,
       initializer: emitter.initializers,
       input: [...graph.inputs].map(([input, value]) => valueInfo(input, value)),
-      output: [...graph.outputs].map(([output, value]) => valueInfo(`out:${output}`, value)),
+      output: [...graph.outputs].map(([output, value]) => valueInfo(outputName(output), value)),
     },
   });
 }
 
 function valueInfo(name: string, { dtype, shape }: TensorType): OnnxValueInfo {
   const dim = shape.map((d) => (typeof d === "number" ? { dimValue: d } : { dimParam: d.key }));
-  return { name, type: { tensorType: { elemType: onnxDataType[dtype satisfies DType], shape: { dim } } } };
+  return { name, type: { tensorType: { elemType: elementType[dtype], shape: { dim } } } };
 }

@@ -1,8 +1,8 @@
 /** How every operation becomes ONNX nodes. Domain "" is the standard, com.microsoft holds ONNX Runtime's fused kernels. */
 import type { DType } from "../../tensor/dtype.ts";
-import type { Node, Value } from "../../tensor/graph.ts";
+import type { Node } from "../../tensor/graph.ts";
 import { mixSteps } from "../../tensor/ops/random-uniform.ts";
-import { type Dim, type Shape, sizeOf } from "../../tensor/shape.ts";
+import { addDims, type Dim, type Shape, sizeOf } from "../../tensor/shape.ts";
 import type { Emitter } from "./emitter.ts";
 import { onnxDataType } from "./onnx-schema.ts";
 
@@ -32,7 +32,20 @@ const reduction =
   };
 
 const named = (context: LoweringContext): string[] => context.outputs.map((output, i) => (i > 0 && context.unused(i) ? "" : output));
-const shapeOf = (value: Value): Shape => value.shape;
+
+/** Operations that only move elements and so take bfloat16 as its bits. */
+export const movesBits: ReadonlySet<string> = new Set([
+  "cast",
+  "constant",
+  "zeros",
+  "reshape",
+  "transpose",
+  "concat",
+  "split",
+  "broadcastTo",
+  "gather",
+  "stopGradient",
+]);
 
 export const lowerings: Readonly<Record<string, Lowering>> = {
   add: direct("Add"),
@@ -61,59 +74,77 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
   softmax: direct("Softmax", { axis: -1 }),
   reduceSum: reduction("ReduceSum"),
   reduceMean: reduction("ReduceMean"),
-  reduceMax: reduction("ReduceMax"),
 
   silu({ emitter, inputs, outputs }) {
     emitter.emit("QuickGelu", inputs, { outputs, domain: "com.microsoft", attributes: { alpha: { float: 1 } } });
   },
 
-  logSumExp({ emitter, inputs: [x], outputs }) {
+  reduceMax({ node, emitter, inputs: [x], outputs }) {
+    const { axes, keepDims } = node.attributes as { axes: number[]; keepDims: boolean };
+    emitMax(emitter, x!, { axes, keepDims, shape: node.outputs[0]!.shape, outputs });
+  },
+
+  logSumExp({ node, emitter, inputs: [x], outputs }) {
     // max(x) - log(max(softmax(x))): the largest probability is at least 1 / width, so the logarithm is safe, the gradient
     // shares the softmax, and ReduceLogSumExp takes four times as long at vocabulary width.
-    const last = emitter.int64s([-1]);
-    const largest = (of: string): string => emitter.emit("ReduceMax", [of, last], { attributes: { keepdims: 0 } });
+    const { shape } = node.outputs[0]!;
+    const largest = (of: string): string => emitMax(emitter, of, { axes: [-1], keepDims: false, shape });
     const probability = largest(emitter.emit("Softmax", [x!], { attributes: { axis: -1 } }));
     emitter.emit("Sub", [largest(x!), emitter.emit("Log", [probability])], { outputs });
   },
 
   constant({ node, emitter, outputs }) {
-    const { value, dtype } = node.attributes as { value: number; dtype: "float32" | "int64" };
-    emitter.emit("Identity", [emitter.scalar(value, dtype)], { outputs });
+    const { value, dtype } = node.attributes as { value: number; dtype: DType };
+    emitter.emit("Identity", [emitConstant(emitter, value, dtype)], { outputs });
   },
 
   zeros({ node, emitter, outputs }) {
-    const { shape, dtype } = node.attributes as { shape: Shape; dtype: "float32" };
-    emitter.emit("Expand", [emitter.scalar(0, dtype), emitter.shape(shape)], { outputs });
+    const { shape, dtype } = node.attributes as { shape: Shape; dtype: DType };
+    emitter.emit("Expand", [emitConstant(emitter, 0, dtype), emitter.shape(shape)], { outputs });
   },
 
-  cast({ node, emitter, inputs, outputs }) {
-    emitter.emit("Cast", inputs, { outputs, attributes: { to: onnxDataType[node.attributes.dtype as DType] } });
+  cast({ node, emitter, inputs: [x], outputs }) {
+    emitCast(emitter, x!, { from: node.inputs[0]!.dtype, to: node.attributes.dtype as DType, outputs });
   },
 
   matmul({ node, emitter, inputs, outputs }) {
     const { transposeA, transposeB, alpha } = node.attributes as { transposeA: boolean; transposeB: boolean; alpha: number };
     if (!transposeA && !transposeB && alpha === 1) emitter.emit("MatMul", inputs, { outputs });
-    else emitter.emit("FusedMatMul", inputs, { outputs, domain: "com.microsoft", attributes: { transA: Number(transposeA), transB: Number(transposeB), alpha: { float: alpha } } });
+    else
+      emitter.emit("FusedMatMul", inputs, {
+        outputs,
+        domain: "com.microsoft",
+        attributes: { transA: Number(transposeA), transB: Number(transposeB), alpha: { float: alpha } },
+      });
   },
 
   rmsNorm(context) {
     const epsilon = { float: context.node.attributes.epsilon as number };
-    context.emitter.emit("SimplifiedLayerNormalization", context.inputs, { outputs: named(context), attributes: { axis: -1, epsilon, stash_type: 1 } });
+    context.emitter.emit("SimplifiedLayerNormalization", context.inputs, {
+      outputs: named(context),
+      attributes: { axis: -1, epsilon, stash_type: 1 },
+    });
   },
 
   layerNorm(context) {
     const epsilon = { float: context.node.attributes.epsilon as number };
-    context.emitter.emit("LayerNormalization", context.inputs, { outputs: named(context), attributes: { axis: -1, epsilon, stash_type: 1 } });
+    context.emitter.emit("LayerNormalization", context.inputs, {
+      outputs: named(context),
+      attributes: { axis: -1, epsilon, stash_type: 1 },
+    });
   },
 
   rotaryEmbedding({ node, emitter, inputs: [x, positions, cos, sin], outputs }) {
     // num_heads with rotary_embedding_dim 0 means: x is [B, T, heads * D] and all channels turn.
-    emitter.emit("RotaryEmbedding", [x!, positions!, cos!, sin!], { outputs, domain: "com.microsoft", attributes: { num_heads: node.attributes.numHeads as number } });
+    emitter.emit("RotaryEmbedding", [x!, positions!, cos!, sin!], {
+      outputs,
+      domain: "com.microsoft",
+      attributes: { num_heads: node.attributes.numHeads as number },
+    });
   },
 
   reshape({ node, emitter, inputs: [x], outputs }) {
-    const target = emitter.reshapeTarget(shapeOf(node.inputs[0]!), node.attributes.shape as Shape);
-    emitter.emit("Reshape", [x!, target], { outputs });
+    emitter.reshape(x!, { from: node.inputs[0]!.shape, to: node.attributes.shape as Shape, outputs });
   },
 
   transpose({ node, emitter, inputs, outputs }) {
@@ -124,9 +155,20 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
     emitter.emit("Concat", inputs, { outputs, attributes: { axis: node.attributes.axis as number } });
   },
 
-  split({ node, emitter, inputs: [x], outputs }) {
+  split({ node, emitter, inputs: [x], outputs, unused }) {
     const { axis, sizes } = node.attributes as { axis: number; sizes: Dim[] };
-    emitter.emit("Split", [x!, emitter.shape(sizes)], { outputs, attributes: { axis } });
+    if (!sizes.some((_, i) => unused(i))) {
+      emitter.emit("Split", [x!, emitter.shape(sizes)], { outputs, attributes: { axis } });
+      return;
+    }
+    // Parts that nobody reads are not copied.
+    let start: Dim = 0;
+    for (const [i, size] of sizes.entries()) {
+      const end: Dim = addDims(start, size);
+      if (!unused(i))
+        emitter.emit("Slice", [x!, emitter.size(start), emitter.size(end), emitter.int64s([axis])], { outputs: [outputs[i]!] });
+      start = end;
+    }
   },
 
   broadcastTo({ node, emitter, inputs: [x], outputs }) {
@@ -138,8 +180,8 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
   },
 
   scatterAddRows({ node, emitter, inputs: [indices, updates], outputs }) {
-    const { shape } = node.outputs[0]!;
-    const zeros = emitter.emit("Expand", [emitter.scalar(0, "float32"), emitter.shape(shape)]);
+    const { shape, dtype } = node.outputs[0]!;
+    const zeros = emitter.emit("Expand", [emitConstant(emitter, 0, dtype), emitter.shape(shape)]);
     const rows = emitter.emit("Unsqueeze", [indices!, emitter.int64s([-1])]);
     emitter.emit("ScatterND", [zeros, rows, updates!], { outputs, attributes: { reduction: "add" } });
   },
@@ -153,10 +195,58 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
     const counter = emitter.emit("Cast", [emitter.emit("Range", [emitter.scalar(0, "int64"), total, one])], { attributes: uint32 });
     const hash = emitMix(emitter, emitter.emit("BitwiseXor", [counter, key]));
     const top = emitter.emit("BitShift", [hash, emitter.scalar(8, "uint32")], { attributes: { direction: "RIGHT" } });
-    const unit = emitter.emit("Mul", [emitter.emit("Cast", [top], { attributes: { to: onnxDataType.float32 } }), emitter.scalar(2 ** -24, "float32")]);
-    emitter.emit("Reshape", [unit, emitter.shape(shape)], { outputs });
+    const unit = emitter.emit("Mul", [
+      emitter.emit("Cast", [top], { attributes: { to: onnxDataType.float32 } }),
+      emitter.scalar(2 ** -24, "float32"),
+    ]);
+    emitter.reshape(unit, { from: [sizeOf(shape)], to: shape, outputs });
   },
 };
+
+interface MaxOptions {
+  readonly axes: readonly number[];
+  readonly keepDims: boolean;
+  /** Of the result. */
+  readonly shape: Shape;
+  readonly outputs?: readonly string[];
+}
+
+/** The runtime gives the maximum of no rows the operand's shape, so a result with a named size is told its own (no copy is made). */
+function emitMax(emitter: Emitter, x: string, { axes, keepDims, shape, outputs }: MaxOptions): string {
+  const options = { attributes: { keepdims: Number(keepDims) } };
+  const operands = [x, emitter.int64s(axes)];
+  if (shape.every((d) => typeof d === "number")) return emitter.emit("ReduceMax", operands, { ...options, ...(outputs && { outputs }) });
+  return emitter.emit("Reshape", [emitter.emit("ReduceMax", operands, options), emitter.shape(shape)], {
+    attributes: { allowzero: 1 },
+    ...(outputs && { outputs }),
+  });
+}
+
+interface CastOptions {
+  readonly from: DType;
+  readonly to: DType;
+  readonly outputs?: readonly string[];
+}
+
+/** bfloat16 is held as uint16, so it is reinterpreted on its way to and from numbers. */
+function emitCast(emitter: Emitter, x: string, { from, to, outputs }: CastOptions): string {
+  const options = (type: number) => ({ attributes: { to: type } });
+  const given = outputs && { outputs };
+  if (from === "bfloat16")
+    return emitter.emit("Cast", [emitter.emit("BitCast", [x], options(onnxDataType.bfloat16))], { ...options(onnxDataType[to]), ...given });
+  if (to === "bfloat16")
+    return emitter.emit("BitCast", [emitter.emit("Cast", [x], options(onnxDataType.bfloat16))], {
+      ...options(onnxDataType.uint16),
+      ...given,
+    });
+  return emitter.emit("Cast", [x], { ...options(onnxDataType[to]), ...given });
+}
+
+function emitConstant(emitter: Emitter, value: number, dtype: DType): string {
+  return dtype === "float16" || dtype === "bfloat16"
+    ? emitCast(emitter, emitter.scalar(value, "float32"), { from: "float32", to: dtype })
+    : emitter.scalar(value, dtype);
+}
 
 /** mix(h) of random-uniform.ts on uint32 tensors. */
 function emitMix(emitter: Emitter, value: string): string {

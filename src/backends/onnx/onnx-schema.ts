@@ -1,10 +1,19 @@
 /** The messages of ONNX's protobuf schema that we write (onnx.proto3; names and field numbers are the standard's), as reflection for protobufjs. */
 import protobuf from "protobufjs/light.js";
+import type { DType } from "../../tensor/dtype.ts";
 
 type Field = [number: number, type: string, rule?: "repeated"];
 
 const messages: Record<string, Record<string, Field>> = {
-  ModelProto: { irVersion: [1, "int64"], producerName: [2, "string"], producerVersion: [3, "string"], graph: [7, "GraphProto"], opsetImport: [8, "OperatorSetIdProto", "repeated"] },
+  ModelProto: {
+    irVersion: [1, "int64"],
+    producerName: [2, "string"],
+    producerVersion: [3, "string"],
+    graph: [7, "GraphProto"],
+    opsetImport: [8, "OperatorSetIdProto", "repeated"],
+    metadataProps: [14, "StringStringEntryProto", "repeated"],
+  },
+  StringStringEntryProto: { key: [1, "string"], value: [2, "string"] },
   OperatorSetIdProto: { domain: [1, "string"], version: [2, "int64"] },
   GraphProto: {
     node: [1, "NodeProto", "repeated"],
@@ -13,8 +22,24 @@ const messages: Record<string, Record<string, Field>> = {
     input: [11, "ValueInfoProto", "repeated"],
     output: [12, "ValueInfoProto", "repeated"],
   },
-  NodeProto: { input: [1, "string", "repeated"], output: [2, "string", "repeated"], name: [3, "string"], opType: [4, "string"], attribute: [5, "AttributeProto", "repeated"], domain: [7, "string"] },
-  AttributeProto: { name: [1, "string"], f: [2, "float"], i: [3, "int64"], s: [4, "bytes"], t: [5, "TensorProto"], floats: [7, "float", "repeated"], ints: [8, "int64", "repeated"], type: [20, "int32"] },
+  NodeProto: {
+    input: [1, "string", "repeated"],
+    output: [2, "string", "repeated"],
+    name: [3, "string"],
+    opType: [4, "string"],
+    attribute: [5, "AttributeProto", "repeated"],
+    domain: [7, "string"],
+  },
+  AttributeProto: {
+    name: [1, "string"],
+    f: [2, "float"],
+    i: [3, "int64"],
+    s: [4, "bytes"],
+    t: [5, "TensorProto"],
+    floats: [7, "float", "repeated"],
+    ints: [8, "int64", "repeated"],
+    type: [20, "int32"],
+  },
   TensorProto: { dims: [1, "int64", "repeated"], dataType: [2, "int32"], name: [8, "string"], rawData: [9, "bytes"] },
   ValueInfoProto: { name: [1, "string"], type: [2, "TypeProto"] },
   TypeProto: { tensorType: [1, "TensorTypeProto"] },
@@ -27,14 +52,28 @@ const root = protobuf.Root.fromJSON({
   nested: Object.fromEntries(
     Object.entries(messages).map(([name, fields]) => [
       name,
-      { fields: Object.fromEntries(Object.entries(fields).map(([field, [id, type, rule]]) => [field, { id, type, ...(rule && { rule }) }])) },
+      {
+        fields: Object.fromEntries(Object.entries(fields).map(([field, [id, type, rule]]) => [field, { id, type, ...(rule && { rule }) }])),
+      },
     ]),
   ),
 });
 const modelProto = root.lookupType("ModelProto");
 
 /** TensorProto.DataType. */
-export const onnxDataType = { float32: 1, uint8: 2, int32: 6, int64: 7, bool: 9, float16: 10, uint32: 12, bfloat16: 16 } as const;
+export const onnxDataType = {
+  float32: 1,
+  uint8: 2,
+  uint16: 4,
+  int32: 6,
+  int64: 7,
+  bool: 9,
+  float16: 10,
+  uint32: 12,
+  bfloat16: 16,
+} as const;
+/** How our element types are declared. bfloat16 travels as its bits: the runtime's JavaScript interface has no such tensors. */
+export const elementType = { ...onnxDataType, bfloat16: onnxDataType.uint16 } satisfies Record<DType, number>;
 /** AttributeProto.AttributeType. */
 export const onnxAttributeType = { float: 1, int: 2, string: 3, tensor: 4, floats: 6, ints: 7 } as const;
 

@@ -3,7 +3,7 @@ import type { Folder } from "../../base/byte-source.ts";
 import { CheckpointError, UnsupportedError } from "../../base/errors.ts";
 import { nearestName } from "../../base/nearest-name.ts";
 import type { ParameterSpec } from "../segment-builder.ts";
-import { bfloat16ToFloat32, float16ToFloat32 } from "./half.ts";
+import { toFloat32 } from "./element-types.ts";
 import { openSafetensors, readTensor, type SafetensorsFile, type TensorEntry } from "./safetensors.ts";
 
 export type JsonObject = Readonly<Record<string, unknown>>;
@@ -92,15 +92,4 @@ export async function readFloat32(checkpoint: Checkpoint, name: string): Promise
   const entry = findTensor(checkpoint, name);
   if (!entry) throw new CheckpointError(`${checkpoint.name}: tensor ${name} is missing.`);
   return toFloat32({ name, dtype: entry.dtype, bytes: await readTensor(entry.file, entry) });
-}
-
-export function toFloat32({ name, dtype, bytes }: { name: string; dtype: TensorEntry["dtype"]; bytes: Uint8Array }): Float32Array {
-  // Typed arrays need aligned offsets, which a slice of a file does not promise.
-  const buffer = bytes.byteOffset % 8 === 0 ? bytes.buffer : bytes.slice().buffer;
-  const offset = bytes.byteOffset % 8 === 0 ? bytes.byteOffset : 0;
-  if (dtype === "F32") return new Float32Array(buffer, offset, bytes.byteLength / 4);
-  if (dtype === "F16") return float16ToFloat32(new Uint16Array(buffer, offset, bytes.byteLength / 2));
-  if (dtype === "BF16") return bfloat16ToFloat32(new Uint16Array(buffer, offset, bytes.byteLength / 2));
-  if (dtype === "F64") return Float32Array.from(new Float64Array(buffer, offset, bytes.byteLength / 8));
-  throw new CheckpointError(`tensor ${name} holds ${dtype}; expected F32, F16, BF16 or F64.`);
 }

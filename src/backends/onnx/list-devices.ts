@@ -1,0 +1,33 @@
+/** Finds out which devices work here, by running one operation on each. */
+import { BackendError } from "../../base/errors.ts";
+import { Graph } from "../../tensor/graph.ts";
+import { add } from "../../tensor/ops/index.ts";
+import { type DeviceName, devices } from "../registry.ts";
+import { createOnnxBackend, type OnnxRuntime } from "./backend.ts";
+
+export interface DeviceReport {
+  readonly name: DeviceName;
+  readonly available: boolean;
+  /** Why not, in one line; absent where available. */
+  readonly reason?: string;
+}
+
+export async function listDevices(runtime: OnnxRuntime): Promise<DeviceReport[]> {
+  const reports: DeviceReport[] = [];
+  for (const { name } of devices) reports.push({ name, ...(await tryDevice(runtime, name)) });
+  return reports;
+}
+
+async function tryDevice(runtime: OnnxRuntime, device: DeviceName): Promise<Omit<DeviceReport, "name">> {
+  const graph = new Graph();
+  graph.output("y", add(graph.input("x", { dtype: "float32", shape: [1] }), 1));
+  try {
+    const executable = await createOnnxBackend({ runtime, provider: device }).compile(graph, { name: `trial of ${device}` });
+    const { y } = await executable.run({ x: { dtype: "float32", dims: [1], data: Float32Array.of(1) } });
+    await executable.dispose();
+    if (y?.data[0] !== 2) throw new BackendError(`computed 1 + 1 = ${y?.data[0]}.`);
+    return { available: true };
+  } catch (error) {
+    return { available: false, reason: (error as Error).message.trim().split("\n")[0]! };
+  }
+}

@@ -1,0 +1,17 @@
+/** Devices that graphs can run on. */
+import { lookUp } from "../base/registry.ts";
+import type { DType } from "../tensor/dtype.ts";
+
+export const devices = [
+  // float16 and bfloat16 weights are cast where they are used, inside the graph, so that memory holds the small copy only.
+  { name: "cpu", executionProvider: "cpu", storable: ["float32", "float16", "bfloat16"] },
+  // Adapters may lack shader-f16 (SwiftShader does), and BitCast, which unpacks bfloat16, has no kernel here.
+  { name: "webgpu", executionProvider: "webgpu", storable: ["float32"] },
+  { name: "cuda", executionProvider: "cuda", storable: ["float32", "float16"] },
+] as const satisfies readonly { name: string; executionProvider: string; storable: readonly DType[] }[];
+
+export type Device = (typeof devices)[number];
+export type DeviceName = Device["name"];
+
+/** @throws UnsupportedError naming the nearest device */
+export const deviceNamed = (name: string): Device => lookUp<Device>("device", devices, name);

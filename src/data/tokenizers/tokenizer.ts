@@ -1,0 +1,93 @@
+/** A checkpoint's tokenizer: ids, special tokens and chat template. The algorithm is the @huggingface/tokenizers library's. */
+import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
+import type { Folder } from "../../base/byte-source.ts";
+import { CheckpointError } from "../../base/errors.ts";
+
+export interface Tokenizer {
+  /** Ids 0 to vocabSize - 1. */
+  readonly vocabSize: number;
+  readonly bosToken?: string;
+  readonly eosToken?: string;
+  readonly bosTokenId?: number;
+  readonly eosTokenId?: number;
+  readonly padTokenId?: number;
+  /** Jinja source. */
+  readonly chatTemplate?: string;
+  encode(text: string, options?: { addSpecialTokens?: boolean }): number[];
+  decode(ids: readonly number[], options?: { skipSpecialTokens?: boolean }): string;
+  /** Id of a token by its exact text. */
+  idOf(token: string): number | undefined;
+}
+
+type JsonObject = Record<string, unknown>;
+
+/** @throws CheckpointError if tokenizer.json is missing or damaged */
+export async function loadTokenizer(folder: Folder): Promise<Tokenizer> {
+  const readJson = async (file: string): Promise<JsonObject | undefined> => {
+    if (!(await folder.has(file))) return undefined;
+    try {
+      return JSON.parse(await folder.readText(file)) as JsonObject;
+    } catch (error) {
+      throw new CheckpointError(`${folder.name}/${file} is not valid JSON: ${(error as Error).message}. Download it again.`);
+    }
+  };
+  const definition = await readJson("tokenizer.json");
+  if (!definition) throw new CheckpointError(`${folder.name} has no tokenizer.json. Save the tokenizer with save_pretrained from a fast tokenizer, or copy tokenizer.json from the model's page.`);
+  const config = (await readJson("tokenizer_config.json")) ?? {};
+  const specials = (await readJson("special_tokens_map.json")) ?? {};
+  const templateFile = (await folder.has("chat_template.jinja")) ? await folder.readText("chat_template.jinja") : undefined;
+  return createTokenizer({ definition, config: { ...specials, ...config }, chatTemplate: templateFile, name: folder.name });
+}
+
+interface TokenizerSources {
+  readonly definition: JsonObject;
+  readonly config: JsonObject;
+  readonly chatTemplate?: string | undefined;
+  readonly name: string;
+}
+
+export function createTokenizer({ definition, config, chatTemplate, name }: TokenizerSources): Tokenizer {
+  let inner: HuggingFaceTokenizer;
+  try {
+    inner = new HuggingFaceTokenizer(definition, config);
+  } catch (error) {
+    throw new CheckpointError(`${name}/tokenizer.json cannot be used: ${(error as Error).message}. Save it again with a current version of the tokenizers library.`);
+  }
+  const tokenText = (value: unknown): string | undefined => {
+    if (typeof value === "string") return value;
+    const content = (value as { content?: unknown } | null | undefined)?.content;
+    return typeof content === "string" ? content : undefined;
+  };
+  const special = (key: string): { text: string; id: number } | undefined => {
+    const text = tokenText(config[key]);
+    const id = text === undefined ? undefined : inner.token_to_id(text);
+    return text === undefined || id === undefined ? undefined : { text, id };
+  };
+  const [bos, eos, pad] = [special("bos_token"), special("eos_token"), special("pad_token")];
+  const template = chatTemplate ?? templateOf(config.chat_template);
+  // The library follows tokenizer.json's post-processor; LLaMA-style files may only say add_bos_token.
+  const addsBos = config.add_bos_token === true && bos !== undefined;
+  let vocabSize = 0;
+  for (const id of inner.get_vocab(true).values()) vocabSize = Math.max(vocabSize, id + 1);
+  return {
+    vocabSize,
+    ...(bos && { bosToken: bos.text, bosTokenId: bos.id }),
+    ...(eos && { eosToken: eos.text, eosTokenId: eos.id }),
+    ...(pad && { padTokenId: pad.id }),
+    ...(template !== undefined && { chatTemplate: template }),
+    encode(text, { addSpecialTokens = false } = {}) {
+      const { ids } = inner.encode(text, { add_special_tokens: addSpecialTokens });
+      return addSpecialTokens && addsBos && ids[0] !== bos.id ? [bos.id, ...ids] : ids;
+    },
+    decode: (ids, { skipSpecialTokens = false } = {}) => (ids.length === 0 ? "" : inner.decode([...ids], { skip_special_tokens: skipSpecialTokens, clean_up_tokenization_spaces: false })),
+    idOf: (token) => inner.token_to_id(token),
+  };
+}
+
+/** `chat_template` may be one template or a list of named ones. */
+function templateOf(value: unknown): string | undefined {
+  if (typeof value === "string") return value;
+  if (!Array.isArray(value)) return undefined;
+  const named = value as { name?: string; template?: string }[];
+  return (named.find(({ name }) => name === "default") ?? named[0])?.template;
+}

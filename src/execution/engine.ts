@@ -1,0 +1,35 @@
+/** What a trainer drives. SegmentedTrainingEngine implements it; tests use small ones of their own. */
+import type { Batch } from "../data/batch.ts";
+
+export interface StepResult {
+  /** Sum of target losses, nats. */
+  readonly lossSum: number;
+  /** Targets that count. */
+  readonly tokens: number;
+  readonly correct: number;
+}
+
+export interface EvaluationResult extends StepResult {
+  /** Loss of every target in the order of the batch. */
+  readonly perTarget: Float32Array;
+}
+
+/** Everything that training changes. */
+export interface EngineState {
+  readonly parameters: ReadonlyMap<string, { readonly shape: readonly number[]; readonly data: Float32Array }>;
+  readonly optimizer: ReadonlyMap<string, Float32Array>;
+}
+
+export interface TrainingEngine {
+  /** Forward and backward of one micro-batch; adds d(lossSum)/d(parameter) * gradientScale to the accumulators. */
+  accumulate(batch: Batch, options: { gradientScale: number; seed: number }): Promise<StepResult>;
+  evaluate(batch: Batch): Promise<EvaluationResult>;
+  /** L2 norm over all accumulated gradients. */
+  gradientNorm(): Promise<number>;
+  /** One optimizer step on the accumulated gradients times gradientScale; then the accumulators are empty. @param step counts from 1 */
+  update(options: { learningRate: number; step: number; gradientScale: number }): Promise<void>;
+  /** Views of the live state; copy what must not change. */
+  readState(): EngineState;
+  writeState(state: EngineState): void;
+  memoryBytes(): number;
+}
