@@ -43,7 +43,7 @@ export class CompiledGraphCache {
   }
 
   async compile(graph: Graph, make: () => Promise<Executable>): Promise<Executable> {
-    const key = printGraph(graph);
+    const key = keyOf(graph);
     const entry = this.#entries.get(key) ?? { executable: make(), users: 0 };
     this.#entries.set(key, entry);
     entry.users++;
@@ -66,4 +66,12 @@ export class CompiledGraphCache {
       },
     };
   }
+}
+
+/** The printed form is JSON in part, which has no infinity, NaN or -0; the numbers of constants are told apart here. */
+function keyOf(graph: Graph): string {
+  const numbers = graph.nodes.flatMap(({ attributes: { value } }) =>
+    typeof value === "number" ? [Object.is(value, -0) ? "-0" : String(value)] : [],
+  );
+  return `${printGraph(graph)}\nconstants ${numbers.join(" ")}`;
 }

@@ -146,6 +146,10 @@ export const opCases: Readonly<Record<(typeof ops)[number]["name"], Cases>> = {
   },
   rotaryEmbedding: {
     "several heads": (c) => f.rotaryEmbedding(...rotaryInputs(c, [n, m, 24]), { numHeads: 3 }),
+    "turned back by the negated sine": (c) => {
+      const [x, positions, cos, sin] = rotaryInputs(c, [n, m, 24]);
+      return f.rotaryEmbedding(f.rotaryEmbedding(x, positions, cos, sin, { numHeads: 3 }), positions, cos, f.neg(sin), { numHeads: 3 });
+    },
     "one head": (c) => f.rotaryEmbedding(...rotaryInputs(c, [1, n, 8]), { numHeads: 1 }),
     "one token": (c) => f.rotaryEmbedding(...rotaryInputs(c, [n, 1, 16]), { numHeads: 2 }),
   },

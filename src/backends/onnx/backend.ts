@@ -49,7 +49,8 @@ export function createOnnxBackend({ runtime, provider, numThreads, sessionOption
   return {
     name: device.name,
     storable: device.storable,
-    compile: (graph, { name = "graph" } = {}) => cache.compile(graph, () => createExecutable({ runtime, graph, name, options })),
+    compile: (graph, { name = "graph" } = {}) =>
+      cache.compile(graph, () => createExecutable({ runtime, graph, name, device: device.name, options })),
   };
 }
 
@@ -57,14 +58,15 @@ interface CreateOptions {
   readonly runtime: OnnxRuntime;
   readonly graph: Graph;
   readonly name: string;
+  readonly device: DeviceName;
   readonly options: InferenceSession.SessionOptions;
 }
 
-async function createExecutable({ runtime, graph, name, options }: CreateOptions): Promise<Executable> {
+async function createExecutable({ runtime, graph, name, device, options }: CreateOptions): Promise<Executable> {
   const fail = (what: string, cause?: unknown): never => {
     throw new BackendError(`${name}: ${what}`, { cause });
   };
-  const model = lowerToOnnx(graph, name);
+  const model = lowerToOnnx({ graph, name, device });
   const session = await runtime.InferenceSession.create(model, options).catch((error: Error) =>
     fail(`ONNX Runtime refused the graph: ${error.message}`, error),
   );

@@ -1,6 +1,7 @@
 /** Tensor graph -> ONNX model bytes. */
 import { BackendError } from "../../base/errors.ts";
 import type { Graph, TensorType, Value } from "../../tensor/graph.ts";
+import type { DeviceName } from "../registry.ts";
 import { Emitter } from "./emitter.ts";
 import { lowerings, movesBits } from "./lowerings.ts";
 import { elementType, encodeOnnx, type OnnxValueInfo } from "./onnx-schema.ts";
@@ -11,8 +12,16 @@ const versions = { usual: { opset: 21, irVersion: 10 }, bfloat16: { opset: 26, i
 /** Results have names of their own: a graph may return an input, and one name may stand on both sides. */
 export const outputName = (output: string): string => `out:${output}`;
 
+export interface LowerOptions {
+  readonly graph: Graph;
+  /** For error messages and viewers. */
+  readonly name: string;
+  /** Kernels differ between devices, and not all of them are right. */
+  readonly device: DeviceName;
+}
+
 /** @throws BackendError naming the operation, if one has no lowering */
-export function lowerToOnnx(graph: Graph, name: string): Uint8Array {
+export function lowerToOnnx({ graph, name, device }: LowerOptions): Uint8Array {
   const emitter = new Emitter(graph);
   const names = new Map<Value, string>();
   const used = new Set<Value>([...graph.outputs.values(), ...graph.nodes.flatMap((node) => node.inputs)]);
@@ -28,7 +37,8 @@ export function lowerToOnnx(graph: Graph, name: string): Uint8Array {
       );
     }
     const outputs = node.outputs.map((output) => returned.get(output) ?? emitter.fresh());
-    lowering({ node, emitter, inputs: node.inputs.map((input) => names.get(input)!), outputs, unused: (i) => !used.has(node.outputs[i]!) });
+    const inputs = node.inputs.map((input) => names.get(input)!);
+    lowering({ node, emitter, device, inputs, outputs, unused: (i) => !used.has(node.outputs[i]!) });
     for (const [i, output] of node.outputs.entries()) names.set(output, outputs[i]!);
   }
   // A graph may return an input as it is, or one value under several names; ONNX wants a node for each.

@@ -3,12 +3,14 @@ import type { DType } from "../../tensor/dtype.ts";
 import type { Node } from "../../tensor/graph.ts";
 import { mixSteps } from "../../tensor/ops/random-uniform.ts";
 import { addDims, type Dim, type Shape, sizeOf } from "../../tensor/shape.ts";
+import type { DeviceName } from "../registry.ts";
 import type { Emitter } from "./emitter.ts";
 import { onnxDataType } from "./onnx-schema.ts";
 
 export interface LoweringContext {
   readonly node: Node;
   readonly emitter: Emitter;
+  readonly device: DeviceName;
   /** Names of the operands. */
   readonly inputs: readonly string[];
   /** Names that the results must have. */
@@ -119,10 +121,19 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
   },
 
   rmsNorm(context) {
+    const { emitter, device, inputs, outputs } = context;
     const epsilon = { float: context.node.attributes.epsilon as number };
-    context.emitter.emit("SimplifiedLayerNormalization", context.inputs, {
-      outputs: named(context),
+    // The second result of WebGPU's kernel is wrong (onnxruntime 1.30), so there the inverse is computed by itself.
+    const isByItself = device === "webgpu" && !context.unused(1);
+    emitter.emit("SimplifiedLayerNormalization", inputs, {
+      outputs: isByItself ? [outputs[0]!] : named(context),
       attributes: { axis: -1, epsilon, stash_type: 1 },
+    });
+    if (!isByItself) return;
+    const square = emitter.emit("Mul", [inputs[0]!, inputs[0]!]);
+    const mean = emitter.emit("ReduceMean", [square, emitter.int64s([-1])], { attributes: { keepdims: 1 } });
+    emitter.emit("Reciprocal", [emitter.emit("Sqrt", [emitter.emit("Add", [mean, emitter.scalar(epsilon.float, "float32")])])], {
+      outputs: [outputs[1]!],
     });
   },
 
@@ -179,11 +190,20 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
     emitter.emit("Gather", inputs, { outputs, attributes: { axis: 0 } });
   },
 
-  scatterAddRows({ node, emitter, inputs: [indices, updates], outputs }) {
+  scatterAddRows({ node, emitter, device, inputs: [indices, updates], outputs }) {
     const { shape, dtype } = node.outputs[0]!;
     const zeros = emitter.emit("Expand", [emitConstant(emitter, 0, dtype), emitter.shape(shape)]);
-    const rows = emitter.emit("Unsqueeze", [indices!, emitter.int64s([-1])]);
-    emitter.emit("ScatterND", [zeros, rows, updates!], { outputs, attributes: { reduction: "add" } });
+    if (device !== "cpu") {
+      const rows = emitter.emit("Unsqueeze", [indices!, emitter.int64s([-1])]);
+      emitter.emit("ScatterND", [zeros, rows, updates!], { outputs, attributes: { reduction: "add" } });
+      return;
+    }
+    // On the CPU ScatterND loses updates where threads add to one row at once; ScatterElements works in order.
+    const rest = shape.slice(1);
+    const flat = emitter.reshape(updates!, { from: node.inputs[1]!.shape, to: [sizeOf(node.inputs[0]!.shape), ...rest] });
+    const column = emitter.emit("Reshape", [indices!, emitter.int64s([-1, ...rest.map(() => 1)])]);
+    const rows = emitter.emit("Expand", [column, emitter.emit("Shape", [flat])]);
+    emitter.emit("ScatterElements", [zeros, rows, flat], { outputs, attributes: { axis: 0, reduction: "add" } });
   },
 
   randomUniform({ node, emitter, inputs: [seed], outputs }) {

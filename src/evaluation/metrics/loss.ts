@@ -1,0 +1,9 @@
+import type { Metric } from "./metric.ts";
+
+/** Mean cross-entropy over targets, nats. */
+export const loss = {
+  name: "loss",
+  logName: "eval_loss",
+  better: "lower",
+  compute: ({ lossSum, tokens }) => lossSum / tokens,
+} as const satisfies Metric;

@@ -1,0 +1,51 @@
+/** A checkpoint opened for use: model, tokenizer, method, parameters in memory, on one backend. */
+import type { Folder } from "../base/byte-source.ts";
+import { createRandom } from "../base/random.ts";
+import type { Backend } from "../backends/backend.ts";
+import { loadTokenizer, type Tokenizer } from "../data/tokenizers/tokenizer.ts";
+import type { AttachedMethod, Method } from "../methods/method.ts";
+import type { CausalLm } from "../models/causal-lm.ts";
+import { createModel } from "../models/families/registry.ts";
+import { describeModel } from "../models/segments.ts";
+import { type Checkpoint, checkTensors, openCheckpoint } from "../models/weights/checkpoint.ts";
+import type { DType } from "../tensor/dtype.ts";
+import type { Adapter } from "./adapter-files.ts";
+import { weightsOf } from "./checkpoint-weights.ts";
+import { loadParameters, type ParameterStore } from "./parameter-store.ts";
+
+export interface LoadedModel {
+  readonly backend: Backend;
+  readonly checkpoint: Checkpoint;
+  readonly model: CausalLm;
+  readonly tokenizer: Tokenizer;
+  readonly method: AttachedMethod;
+  readonly store: ParameterStore;
+  dtypeOf(parameter: string): DType;
+}
+
+export interface OpenModelOptions {
+  readonly folder: Folder;
+  readonly backend: Backend;
+  /** What is trained; nothing where absent. */
+  readonly method?: { readonly method: Method; readonly config: unknown };
+  /** An adapter to put on the base; brings its own method. */
+  readonly adapter?: Adapter;
+  readonly seed?: number;
+}
+
+/** A method that trains nothing: the model as it is. */
+export const untouched: AttachedMethod = { hooks: {}, added: [], trains: () => false };
+
+/** @throws CheckpointError if files are missing, damaged or contradict config.json; UnsupportedError for an unknown family */
+export async function openModel({ folder, backend, method, adapter, seed = 0 }: OpenModelOptions): Promise<LoadedModel> {
+  const checkpoint = await openCheckpoint(folder);
+  const model = createModel(checkpoint.config);
+  const description = describeModel(model);
+  checkTensors(checkpoint, description.parameters);
+  const tokenizer = await loadTokenizer(folder);
+  const chosen = adapter ?? method;
+  const attached = chosen ? chosen.method.attach({ model, ...description }, chosen.config) : untouched;
+  const store = await loadParameters({ specs: description.parameters, method: attached, source: weightsOf(checkpoint), random: createRandom(seed), storable: backend.storable });
+  adapter?.loadInto(store, attached);
+  return { backend, checkpoint, model, tokenizer, method: attached, store, dtypeOf: (name) => store.parameters.get(name)!.tensor.dtype };
+}

@@ -1,0 +1,76 @@
+/** Runs a model token by token with a cache of keys and values; one sequence at a time. */
+import type { Backend, Executable, HostTensor } from "../backends/backend.ts";
+import { BatchContexts, int64 } from "../execution/batch-context.ts";
+import type { ParameterStore } from "../execution/parameter-store.ts";
+import type { AttachedMethod } from "../methods/method.ts";
+import type { CausalLm } from "../models/causal-lm.ts";
+import { buildBlock, buildEmbedding, buildHead, type Segment, type SegmentContext } from "../models/segments.ts";
+import { matmul } from "../tensor/ops/index.ts";
+
+export interface DecoderOptions {
+  readonly backend: Backend;
+  readonly model: CausalLm;
+  readonly method: AttachedMethod;
+  readonly store: ParameterStore;
+}
+
+export interface Decoder {
+  /** Takes the next tokens of the sequence (a prompt, then one token at a time). @returns logits of the last one, [V] */
+  feed(ids: readonly number[]): Promise<Float32Array>;
+  /** Tokens in the cache. */
+  readonly length: number;
+  reset(): void;
+}
+
+interface Compiled {
+  readonly segment: Segment;
+  readonly executable: Executable;
+}
+
+export async function createDecoder({ backend, model, method, store }: DecoderOptions): Promise<Decoder> {
+  const dtypeOf = (name: string) => store.parameters.get(name)!.tensor.dtype;
+  const context: SegmentContext = { model, chunks: 1, options: { hooks: [method.hooks], dtypeOf } };
+  const compile = async (segment: Segment): Promise<Compiled> => ({ segment, executable: await backend.compile(segment.graph, { name: `${segment.name} decoding` }) });
+  const embedding = await compile(buildEmbedding(context));
+  const blocks: Compiled[] = [];
+  for (let layer = 0; layer < model.numHiddenLayers; layer++) blocks.push(await compile(buildBlock(context, { layer, cached: true })));
+  const head = await compile(
+    buildHead(context, ({ features, vocabulary }, build) => build.graph.output("logits", matmul(features, build.parameter(vocabulary), { transposeB: true }))),
+  );
+  const parameters = ({ segment }: Compiled): Record<string, HostTensor> => Object.fromEntries([...segment.parameters].map(([local, { name }]) => [local, store.parameters.get(name)!.tensor]));
+  const run = (compiled: Compiled, inputs: Record<string, HostTensor>): Promise<Record<string, HostTensor>> => {
+    const all: Record<string, HostTensor> = { ...inputs, ...parameters(compiled) };
+    return compiled.executable.run(Object.fromEntries([...compiled.segment.graph.inputs.keys()].map((name) => [name, all[name]!])));
+  };
+  const contexts = new BatchContexts(model, backend);
+  const C = model.hiddenSize;
+  const noPast: HostTensor = { dtype: "float32", dims: [1, model.numKeyValueHeads, 0, model.headDim], data: new Float32Array(0) };
+  let cache: { pastKey: HostTensor; pastValue: HostTensor }[] = [];
+  let length = 0;
+
+  return {
+    get length() {
+      return length;
+    },
+    reset() {
+      cache = [];
+      length = 0;
+    },
+    async feed(ids) {
+      const tokens = ids.length;
+      const positionIds = Int32Array.from(ids, (_, i) => length + i);
+      const past = { tokens: length, documentIds: new Int32Array(length), positionIds: Int32Array.from({ length }, (_, i) => i) };
+      const blockContext = await contexts.create({ batchSize: 1, tokens, documentIds: new Int32Array(tokens), positionIds, past }, 1);
+      let hidden = (await run(embedding, { inputIds: int64(Int32Array.from(ids), [1, tokens]), positionIds: int64(positionIds, [1, tokens]) })).hidden!;
+      for (const [layer, block] of blocks.entries()) {
+        const outputs = await run(block, { ...blockContext(layer), hidden, ...(cache[layer] ?? { pastKey: noPast, pastValue: noPast }) });
+        hidden = outputs.hidden!;
+        cache[layer] = { pastKey: outputs.presentKey!, pastValue: outputs.presentValue! };
+      }
+      length += tokens;
+      const last = (hidden.data as Float32Array).slice((tokens - 1) * C, tokens * C);
+      const { logits } = await run(head, { rows: { dtype: "float32", dims: [1, C], data: last } });
+      return logits!.data as Float32Array;
+    },
+  };
+}
