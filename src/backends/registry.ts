@@ -5,7 +5,7 @@ import type { DType } from "../tensor/dtype.ts";
 export const devices = [
   // float16 and bfloat16 weights are cast where they are used, inside the graph, so that memory holds the small copy only.
   { name: "cpu", executionProvider: "cpu", storable: ["float32", "float16", "bfloat16"] },
-  // Adapters may lack shader-f16 (SwiftShader does), and BitCast, which unpacks bfloat16, has no kernel here.
+  // Adapters may lack shader-f16, as SwiftShader does; bfloat16 gave right results there, but nobody has measured where it is unpacked.
   { name: "webgpu", executionProvider: "webgpu", storable: ["float32"] },
   { name: "cuda", executionProvider: "cuda", storable: ["float32", "float16"] },
 ] as const satisfies readonly { name: string; executionProvider: string; storable: readonly DType[] }[];

@@ -1,13 +1,14 @@
-/** Generates text as a stream: sampling, stopping at end tokens, stop strings and length. */
+/** Generates text as a stream: sampling, and stopping at end tokens, stop strings and length. */
+import { DataError } from "../base/errors.ts";
 import { createRandom } from "../base/random.ts";
 import { createStreamDecoder } from "../data/tokenizers/stream-decoder.ts";
 import type { Tokenizer } from "../data/tokenizers/tokenizer.ts";
-import { DataError } from "../base/errors.ts";
 import type { Decoder } from "./decoder.ts";
-import type { SamplingOptions } from "./processors/processor.ts";
-import { sampleToken } from "./sample.ts";
+import { type SamplingOptions, sampleToken } from "./sampling/sample-token.ts";
+import { createStopping, type FinishReason } from "./stopping.ts";
 
 export interface GenerateOptions {
+  /** Empty, or holding what stands before the prompt. */
   readonly decoder: Decoder;
   readonly tokenizer: Tokenizer;
   readonly promptIds: readonly number[];
@@ -15,7 +16,7 @@ export interface GenerateOptions {
   readonly maxNewTokens: number;
   /** Positions that the model has. */
   readonly maxLength: number;
-  readonly stopIds: readonly number[];
+  readonly eosTokenIds: readonly number[];
   readonly stopStrings?: readonly string[];
   readonly seed: number;
   readonly signal?: AbortSignal | undefined;
@@ -25,60 +26,27 @@ export interface GenerationPiece {
   readonly id: number;
   /** May be empty while characters are incomplete, or while a stop string may be beginning. */
   readonly text: string;
+  /** Set with the last piece; absent when the signal ended it. */
+  readonly finishReason?: FinishReason;
 }
 
 /** @throws DataError if the prompt fills the context already, or is empty */
 export async function* generate(options: GenerateOptions): AsyncGenerator<GenerationPiece> {
   const { decoder, tokenizer, promptIds, maxLength } = options;
+  const used = decoder.length + promptIds.length;
   if (promptIds.length === 0) throw new DataError("the prompt has no tokens. Give at least one character, or a tokenizer that adds a start token.");
-  if (promptIds.length >= maxLength) throw new DataError(`the prompt has ${promptIds.length} tokens; the model has positions for ${maxLength}. Shorten the prompt.`);
+  if (used >= maxLength) throw new DataError(`the prompt has ${used} tokens; the model has positions for ${maxLength}. Shorten the prompt.`);
   const random = createRandom(options.seed);
-  const stream = createStreamDecoder(tokenizer);
-  const filter = createStopFilter(options.stopStrings ?? []);
-  const ids = [...promptIds];
-  const limit = Math.min(options.maxNewTokens, maxLength - promptIds.length);
+  const maxNewTokens = Math.min(options.maxNewTokens, maxLength - used);
+  const stopping = createStopping({ decoder: createStreamDecoder(tokenizer), eosTokenIds: options.eosTokenIds, stopStrings: options.stopStrings ?? [], maxNewTokens });
+  const previousTokens = [...promptIds];
   let logits = await decoder.feed(promptIds);
-  for (let made = 0; made < limit && !options.signal?.aborted; made++) {
-    const id = sampleToken({ logits, sampling: options.sampling, previous: ids, random });
-    if (options.stopIds.includes(id)) break;
-    ids.push(id);
-    const { text, stopped } = filter.push(stream.push(id));
-    yield { id, text };
-    if (stopped) return;
-    if (made + 1 < limit) logits = await decoder.feed([id]);
+  while (!options.signal?.aborted) {
+    const id = sampleToken(logits, { ...options.sampling, previousTokens, random });
+    previousTokens.push(id);
+    const step = stopping.push(id);
+    yield { id, ...step };
+    if (step.finishReason) return;
+    logits = await decoder.feed([id]);
   }
-  const { text } = filter.push(stream.flush());
-  yield { id: -1, text: text + filter.flush() };
-}
-
-interface StopFilter {
-  /** Text that cannot be part of a stop string any more, and whether one was completed. */
-  push(text: string): { text: string; stopped: boolean };
-  flush(): string;
-}
-
-/** Holds text back while it may be the beginning of a stop string. */
-export function createStopFilter(stops: readonly string[]): StopFilter {
-  let held = "";
-  return {
-    push(text) {
-      held += text;
-      const found = stops.map((stop) => held.indexOf(stop)).filter((at) => at >= 0);
-      if (found.length > 0) {
-        const certain = held.slice(0, Math.min(...found));
-        held = "";
-        return { text: certain, stopped: true };
-      }
-      let keep = 0;
-      for (const stop of stops) for (let n = Math.min(stop.length - 1, held.length); n > keep; n--) if (held.endsWith(stop.slice(0, n))) keep = n;
-      const certain = held.slice(0, held.length - keep);
-      held = held.slice(held.length - keep);
-      return { text: certain, stopped: false };
-    },
-    flush() {
-      const rest = held;
-      held = "";
-      return rest;
-    },
-  };
 }

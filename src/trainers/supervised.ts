@@ -5,7 +5,7 @@
 import { DivergenceError } from "../base/errors.ts";
 import type { Batch } from "../data/batch.ts";
 import type { TrainingEngine } from "../execution/engine.ts";
-import type { CheckpointStore, TrainerState } from "./checkpoint.ts";
+import type { CheckpointStore, TrainerState, TrainingCheckpoint } from "./checkpoint.ts";
 import { observeLoss } from "./divergence.ts";
 
 export interface SupervisedOptions {
@@ -25,7 +25,8 @@ export interface SupervisedOptions {
   readonly earlyStopping?: { readonly patience: number; readonly minDelta: number } | undefined;
   readonly plateau?: { readonly factor: number; readonly patience: number } | undefined;
   readonly checkpoints?: CheckpointStore | undefined;
-  readonly resume: boolean;
+  /** Where an earlier run stopped; it is continued from there. */
+  readonly start?: TrainingCheckpoint | undefined;
   readonly events: TrainerEvents;
   /** Once aborted, the step under way is finished and saved. */
   readonly signal?: AbortSignal | undefined;
@@ -54,7 +55,6 @@ export interface EvaluationEvent {
 export interface TrainerEvents {
   onStep?(event: StepEvent): void;
   onEvaluation?(event: EvaluationEvent): void;
-  onResume?(step: number): void;
   onNotice?(message: string): void;
 }
 
@@ -72,16 +72,11 @@ const freshState: TrainerState = {
 /** @throws DivergenceError if the loss or the gradient is no longer a number, or the loss has left for good */
 export async function trainSupervised(options: SupervisedOptions): Promise<TrainingOutcome> {
   const { engine, totalSteps, events, checkpoints } = options;
-  let state = freshState;
-  const saved = options.resume ? await checkpoints?.latest() : undefined;
-  if (saved) {
-    state = saved.trainer;
-    engine.writeState(saved.engine);
-    events.onResume?.(state.step);
-  }
+  let state = options.start?.trainer ?? freshState;
+  if (options.start) engine.writeState(options.start.engine);
   let batches = options.batchesForEpoch(state.epoch);
   let status: TrainingOutcome["status"] = "completed";
-  let savedStep = saved ? state.step : -1;
+  let savedStep = options.start ? state.step : -1;
   const save = async (isBest: boolean): Promise<void> => {
     if (!checkpoints || (savedStep === state.step && !isBest)) return;
     await checkpoints.save({ trainer: state, engine: engine.readState() });

@@ -21,7 +21,7 @@ const skips: Partial<Record<DeviceName, BackendSuiteOptions["skip"]>> = {
   webgpu: [
     {
       reason: "WebGPU takes float32 weights only; an adapter may lack f16",
-      test: (op, name) => /float16/.test(name) || (/constant|zeros/.test(op) && name === "halves"),
+      test: (op, name) => /\bfloat16/.test(name) || (/constant|zeros/.test(op) && name === "halves"),
     },
     {
       reason: "the WebGPU kernels refuse operands without elements",

@@ -12,7 +12,7 @@ import type { Row } from "../../data/formats/format.ts";
 
 export interface DatasetFiles {
   readonly rows: SourceRow[];
-  readonly files: readonly { readonly path: string; readonly rows: number; readonly sha256: string }[];
+  readonly files: readonly { readonly path: string; readonly rows: number; readonly bytes: number; readonly sha256: string }[];
 }
 
 type Reader = (path: string, bytes: Buffer) => Promise<SourceRow[]> | SourceRow[];
@@ -30,7 +30,7 @@ const readers: Readonly<Record<string, Reader>> = {
 /** @throws DataError if nothing matches, a kind is not known, or a file is damaged */
 export async function readDatasetFiles(patterns: string | readonly string[]): Promise<DatasetFiles> {
   const rows: SourceRow[] = [];
-  const files: { path: string; rows: number; sha256: string }[] = [];
+  const files: { path: string; rows: number; bytes: number; sha256: string }[] = [];
   for (const pattern of [patterns].flat()) {
     for (const path of await expand(pattern)) {
       const bytes = await readFile(path).catch((error: NodeJS.ErrnoException) => {
@@ -42,7 +42,7 @@ export async function readDatasetFiles(patterns: string | readonly string[]): Pr
       const read = await reader(path, path.endsWith(".gz") ? gunzipSync(bytes) : bytes);
       if (read.length === 0) throw new DataError(`${path} is empty; expected at least one row.`);
       rows.push(...read);
-      files.push({ path, rows: read.length, sha256: createHash("sha256").update(bytes).digest("hex") });
+      files.push({ path, rows: read.length, bytes: bytes.length, sha256: createHash("sha256").update(bytes).digest("hex") });
     }
   }
   return { rows, files };

@@ -1,0 +1,11 @@
+/** Every command, in the order of the help text. */
+import { chat } from "./chat.ts";
+import { config } from "./config.ts";
+import { doctor } from "./doctor.ts";
+import { evaluate } from "./evaluate.ts";
+import { exportCommand } from "./export.ts";
+import { generate } from "./generate.ts";
+import { list } from "./list.ts";
+import { train } from "./train.ts";
+
+export const commands = [train, evaluate, generate, chat, exportCommand, config, list, doctor] as const;

@@ -1,0 +1,62 @@
+/** What Node gives a run: disks, processes, ONNX Runtime. */
+import { createRequire } from "node:module";
+import { availableParallelism, cpus, totalmem } from "node:os";
+import { join } from "node:path";
+import { createOnnxBackend } from "../backends/onnx/backend.ts";
+import { listDevices } from "../backends/onnx/list-devices.ts";
+import { BackendError, CheckpointError } from "../base/errors.ts";
+import { readDatasetFiles } from "../platform/node/dataset-files.ts";
+import { isFolder, openFolder } from "../platform/node/files.ts";
+import { hashFile } from "../platform/node/folder-shelf.ts";
+import { loadOnnxRuntime } from "../platform/node/onnxruntime.ts";
+import { openRunFolder } from "../platform/node/run-folder.ts";
+import type { RunEnvironment } from "../runs/environment.ts";
+
+const require = createRequire(import.meta.url);
+export const packageVersion = (name: string): string => (require(name) as { version: string }).version;
+export const tunesmithVersion = packageVersion("../../package.json");
+
+export function createNodeEnvironment(command: readonly string[]): RunEnvironment {
+  return {
+    command,
+    openModelFolder: async (model) => openFolder(await resolveModelPath(model)),
+    readDataset: readDatasetFiles,
+    createBackend: (device) => createBackend(device),
+    openRunFolder,
+    describe: (device) => ({
+      tunesmith: tunesmithVersion,
+      node: process.version,
+      onnxruntime: packageVersion("onnxruntime-node/package.json"),
+      platform: `${process.platform}-${process.arch}`,
+      processor: cpus()[0]?.model ?? "unknown",
+      cores: availableParallelism(),
+      memoryBytes: totalmem(),
+      device,
+    }),
+    async hashModelFiles(folder) {
+      const names = (await folder.list()).filter((name) => name.endsWith(".safetensors") || name === "config.json" || name === "tokenizer.json").sort();
+      const hashed = [];
+      for (const file of names) hashed.push({ file, sha256: await hashFile(join(folder.name, file)), bytes: (await folder.open(file)).size });
+      return hashed;
+    },
+    peakMemoryBytes: () => process.resourceUsage().maxRSS * 1024,
+  };
+}
+
+/** A path stays; a hub name is looked up. */
+export async function resolveModelPath(model: string): Promise<string> {
+  if (await isFolder(model)) return model;
+  throw new CheckpointError(`${model} is not a folder. Name the folder of a Hugging Face checkpoint (config.json, model.safetensors, tokenizer.json).`);
+}
+
+/** `auto` takes cuda where it works, else the processor. */
+export async function createBackend(device: string) {
+  const runtime = await loadOnnxRuntime();
+  if (device === "cpu") return createOnnxBackend({ runtime, provider: "cpu" });
+  const devices = await listDevices(runtime);
+  const available = devices.filter(({ available }) => available).map(({ name }) => name);
+  if (device === "auto") return createOnnxBackend({ runtime, provider: available.includes("cuda") ? "cuda" : "cpu" });
+  const wanted = devices.find(({ name }) => name === device);
+  if (!wanted?.available) throw new BackendError(`device ${device} cannot be used here: ${wanted && "reason" in wanted ? wanted.reason : "unknown"}. Available: ${available.join(", ")}.`);
+  return createOnnxBackend({ runtime, provider: wanted.name });
+}

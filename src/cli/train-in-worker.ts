@@ -1,0 +1,48 @@
+/** Starts a training run in a worker thread: kernels block the thread they are called from, and progress, signals and servers must not wait. */
+import { Worker } from "node:worker_threads";
+import { CheckpointError, ConfigError, TunesmithError } from "../base/errors.ts";
+import type { RunConfig } from "../runs/config.ts";
+import type { TrainRunResult } from "../runs/train-run.ts";
+import type { EvaluationEvent, StepEvent } from "../trainers/supervised.ts";
+
+/** What the worker is started with. */
+export interface TrainJob {
+  readonly config: RunConfig;
+  readonly resume: boolean;
+  readonly command: readonly string[];
+}
+
+export type TrainMessage =
+  | { readonly kind: "prepared"; readonly lines: readonly string[] }
+  | { readonly kind: "step"; readonly event: StepEvent }
+  | { readonly kind: "evaluation"; readonly event: EvaluationEvent }
+  | { readonly kind: "notice"; readonly text: string }
+  | { readonly kind: "result"; readonly result: TrainRunResult }
+  | { readonly kind: "error"; readonly code: string | undefined; readonly message: string; readonly problems?: readonly string[]; readonly stack: string | undefined };
+
+export interface TrainInWorkerOptions extends TrainJob {
+  readonly signal: AbortSignal;
+  onEvent(message: TrainMessage): void;
+}
+
+export function trainInWorker({ signal, onEvent, ...job }: TrainInWorkerOptions): Promise<TrainRunResult> {
+  const worker = new Worker(new URL("./train-worker.js", import.meta.url), { workerData: job });
+  const stop = (): void => worker.postMessage("stop");
+  signal.addEventListener("abort", stop);
+  return new Promise<TrainRunResult>((resolve, reject) => {
+    worker.on("message", (message: TrainMessage) => {
+      if (message.kind === "result") resolve(message.result);
+      else if (message.kind === "error") reject(revive(message));
+      else onEvent(message);
+    });
+    worker.on("error", reject);
+    worker.on("exit", (code) => reject(new CheckpointError(`the training thread ended with code ${code} before it had a result; the system may have run out of memory. Continue with --resume.`)));
+  }).finally(() => signal.removeEventListener("abort", stop));
+}
+
+/** Errors lose their class on the way between threads. */
+function revive({ code, message, problems, stack }: Extract<TrainMessage, { kind: "error" }>): Error {
+  if (code === undefined) return Object.assign(new Error(message), stack === undefined ? {} : { stack });
+  const error = code === "config" ? new ConfigError(problems ?? message) : new TunesmithError(code, message);
+  return Object.assign(error, stack === undefined ? {} : { stack });
+}

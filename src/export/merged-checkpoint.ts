@@ -1,0 +1,35 @@
+/** A Hugging Face folder of the tuned model: the base's config and tokenizer files, and weights with the adapter folded in. */
+import type { FileContent } from "../base/folder-shelf.ts";
+import type { Folder } from "../base/byte-source.ts";
+import { mergedParameter } from "../execution/adapter-files.ts";
+import type { LoadedModel } from "../execution/loaded-model.ts";
+import { findTensor } from "../models/weights/checkpoint.ts";
+import { bytesOf } from "../models/weights/element-types.ts";
+import { float32ToBfloat16, float32ToFloat16 } from "../models/weights/half.ts";
+import { encodeSafetensors, type TensorToWrite } from "../models/weights/safetensors.ts";
+
+/** Files beside the weights that belong to a model. */
+const companions = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt", "vocab.txt", "tokenizer.model", "chat_template.jinja"];
+
+/** Every tensor keeps the element type it has in the base checkpoint. */
+export async function mergedCheckpointFiles(loaded: LoadedModel, base: Folder): Promise<Record<string, FileContent>> {
+  const { checkpoint, store, method } = loaded;
+  const files: Record<string, FileContent> = {};
+  for (const file of companions) if (await base.has(file)) files[file] = await base.readText(file);
+  const tensors = new Map<string, TensorToWrite>();
+  for (const { spec } of store.parameters.values()) {
+    const entry = findTensor(checkpoint, spec.name);
+    if (!entry) continue; // the adapter's own parameters
+    const dtype = entry.dtype === "F16" || entry.dtype === "BF16" ? entry.dtype : "F32";
+    tensors.set(spec.name, {
+      dtype,
+      shape: spec.shape,
+      async read() {
+        const { data } = mergedParameter({ name: spec.name, store, method });
+        return bytesOf(dtype === "F16" ? float32ToFloat16(data) : dtype === "BF16" ? float32ToBfloat16(data) : data);
+      },
+    });
+  }
+  files["model.safetensors"] = encodeSafetensors(new Map([...tensors].sort(([a], [b]) => (a < b ? -1 : 1))));
+  return files;
+}

@@ -1,0 +1,135 @@
+/** The configuration of a run: one strict schema, composed of what every registered method, objective, optimizer and schedule declares. */
+import { z } from "zod";
+import { ConfigError } from "../base/errors.ts";
+import { nearestName } from "../base/nearest-name.ts";
+import { formats } from "../data/formats/registry.ts";
+import { methods } from "../methods/registry.ts";
+import { objectives } from "../objectives/registry.ts";
+import { optimizers } from "../optimizers/registry.ts";
+import { schedules } from "../optimizers/schedules/registry.ts";
+
+const files = z.union([z.string(), z.array(z.string()).min(1)]);
+
+const data = z.strictObject({
+  train: files.describe("Files to learn from: JSONL, JSON, CSV, Parquet or text; a path, a glob or a list."),
+  validation: files.optional().describe("Files to validate on. Without them a share of the training rows is held out."),
+  test: files.optional().describe("Files for the final comparison with the base model."),
+  format: z.enum(["auto", ...formats.map(({ name }) => name)]).default("auto").describe("Row format; auto looks at the first rows and says what it found."),
+  validationShare: z.number().min(0).lt(1).default(0.1).describe("Share of the training rows held out for validation, by prompt."),
+  testShare: z.number().min(0).lt(1).default(0).describe("Share held out for the final comparison; without one the validation rows serve."),
+  lossOn: z.enum(["assistant", "last-assistant", "all"]).default("assistant").describe("Which tokens are learned: all assistant turns, the last one, or everything."),
+  maxLength: z.int().min(8).optional().describe("Longest sequence in tokens. Default: 512, or the model's own limit where that is lower."),
+  packing: z.boolean().default(true).describe("Several documents in one sequence; attention stays inside each."),
+  lengthBucketing: z.boolean().default(true).describe("Without packing: batches of similar lengths."),
+  overlong: z.enum(["truncate", "drop", "error"]).default("truncate").describe("What happens to a row longer than maxLength."),
+});
+
+const training = z.strictObject({
+  epochs: z.number().positive().optional().describe("Passes over the training data. Instead of maxSteps; default 1."),
+  maxSteps: z.int().positive().optional().describe("Optimizer steps. Instead of epochs."),
+  batchSize: z.int().positive().default(1).describe("Sequences in a micro-batch."),
+  gradientAccumulationSteps: z.int().positive().default(1).describe("Micro-batches in an optimizer step."),
+  maxGradNorm: z.number().min(0).default(1).describe("Gradients are clipped to this global norm; 0 turns clipping off."),
+  seed: z.int().min(0).default(42).describe("Seed of the split, the order, the initial adapter and the noise."),
+  evalEvery: z.int().positive().optional().describe("Steps between validations. Default: ten validations in a run."),
+  saveEvery: z.int().positive().optional().describe("Steps between checkpoints. Default: as evalEvery."),
+  keepLast: z.int().positive().default(2).describe("Checkpoints to keep beside the best."),
+  logEvery: z.int().positive().default(1).describe("Steps between lines where the output is not a terminal."),
+  earlyStopping: z
+    .strictObject({
+      patience: z.int().positive().default(3).describe("Validations without a gain after which training stops."),
+      minDelta: z.number().min(0).default(0).describe("A gain smaller than this does not count, nats."),
+    })
+    .optional()
+    .describe("Stop when validation no longer improves; the best checkpoint is restored."),
+  plateau: z
+    .strictObject({
+      factor: z.number().gt(0).lt(1).default(0.5).describe("The learning rate is multiplied by this."),
+      patience: z.int().positive().default(2).describe("Validations without a gain after which that happens."),
+    })
+    .optional()
+    .describe("Lower the learning rate when validation stands still."),
+  neftuneNoiseAlpha: z.number().min(0).default(0).describe("Noise on the embeddings (NEFTune); 5 is usual, 0 is off."),
+  dropout: z.number().min(0).lt(1).default(0).describe("Dropout on every residual branch."),
+  activationCheckpointing: z.enum(["none", "block"]).default("none").describe("block: keep only the input of every block and compute the rest again; a third slower, far less memory."),
+});
+
+const memberOf = <Member extends { readonly configSchema: z.core.$ZodTypeDiscriminable }>(members: readonly Member[]) =>
+  z.discriminatedUnion("name", members.map(({ configSchema }) => configSchema) as unknown as [z.ZodObject, ...z.ZodObject[]]);
+
+export const runConfigSchema = z.strictObject({
+  model: z.string().min(1).describe("A folder with a Hugging Face checkpoint, or a name on the hub: org/model or org/model@revision."),
+  data,
+  method: memberOf(methods).prefault({ name: "lora" }).describe("What is trained."),
+  objective: memberOf(objectives).prefault({ name: "causal-lm" }).describe("What is minimised."),
+  optimizer: memberOf(optimizers).prefault({ name: "adamw" }).describe("How parameters move."),
+  schedule: memberOf(schedules).prefault({ name: "cosine", warmupRatio: 0.03 }).describe("How the learning rate changes over the run."),
+  training: training.prefault({}).describe("How long and how."),
+  samples: z.array(z.string()).max(8).default([]).describe("Prompts that base and tuned model answer in the report."),
+  device: z.enum(["auto", "cpu", "webgpu", "cuda"]).default("auto").describe("Where it runs."),
+  output: z.string().min(1).describe("Folder of the run; it must not hold one already."),
+});
+
+type Named = { readonly name: string } & Readonly<Record<string, unknown>>;
+export type RunConfig = Omit<z.output<typeof runConfigSchema>, "method" | "objective" | "optimizer" | "schedule"> & {
+  readonly method: Named;
+  readonly objective: Named;
+  readonly optimizer: Named & { readonly learningRate: number };
+  readonly schedule: Named;
+};
+
+const registries: Readonly<Record<string, readonly { readonly name: string }[]>> = { method: methods, objective: objectives, optimizer: optimizers, schedule: schedules };
+
+/** @throws ConfigError with every problem found */
+export function parseRunConfig(raw: unknown): RunConfig {
+  const result = runConfigSchema.safeParse(raw);
+  const problems = result.success ? [] : result.error.issues.flatMap((issue) => explain(issue, raw));
+  const training = (raw as { training?: { epochs?: unknown; maxSteps?: unknown } } | undefined)?.training;
+  if (training?.epochs !== undefined && training.maxSteps !== undefined) problems.push("training: epochs and maxSteps are both given; keep one.");
+  if (problems.length > 0) throw new ConfigError(problems);
+  return result.data as unknown as RunConfig;
+}
+
+function explain(issue: z.core.$ZodIssue, raw: unknown): string[] {
+  const path = issue.path.join(".");
+  if (issue.code === "unrecognized_keys") {
+    const known = knownKeys(issue.path, raw);
+    return issue.keys.map((key) => {
+      const nearest = nearestName(key, known);
+      return `${[...issue.path, key].join(".")}: unknown key.${nearest ? ` Did you mean "${nearest}"?` : ` Known here: ${known.join(", ")}.`}`;
+    });
+  }
+  const registry = registries[String(issue.path[0])];
+  if (issue.code === "invalid_union" && registry && issue.path.length <= 2) {
+    const given = (valueAt(raw, [issue.path[0]!]) as { name?: unknown } | undefined)?.name;
+    const names = registry.map(({ name }) => name);
+    const nearest = nearestName(String(given), names);
+    return [`${String(issue.path[0])}.name: ${JSON.stringify(given)} is not known.${nearest ? ` Did you mean "${nearest}"?` : ""} Known: ${names.join(", ")}.`];
+  }
+  const value = valueAt(raw, issue.path);
+  if (value === undefined) return [`${path || "config"}: missing. ${issue.message.replace("Invalid input: expected", "Expected a").replace(", received undefined", "")}.`];
+  return [`${path || "config"}: ${JSON.stringify(value)} does not fit. ${issue.message.replace("Invalid input: ", "")}.`];
+}
+
+function valueAt(raw: unknown, path: readonly PropertyKey[]): unknown {
+  let value = raw;
+  for (const key of path) value = (value as Record<PropertyKey, unknown> | undefined | null)?.[key];
+  return value;
+}
+
+/** Keys that the schema knows at a path. */
+function knownKeys(path: readonly PropertyKey[], raw: unknown): string[] {
+  const [first] = path;
+  if (first === undefined) return Object.keys(runConfigSchema.shape);
+  const registry = registries[String(first)] as readonly { name: string; configSchema: z.ZodObject }[] | undefined;
+  let schema: unknown = registry ? registry.find(({ name }) => name === (valueAt(raw, [first]) as { name?: string } | undefined)?.name)?.configSchema : runConfigSchema.shape[first as "data"];
+  for (const key of path.slice(1)) schema = objectShape(schema)?.[String(key)];
+  return Object.keys(objectShape(schema) ?? {});
+}
+
+/** The fields of an object schema, through defaults and optionals. */
+function objectShape(schema: unknown): Record<string, unknown> | undefined {
+  let current = schema as { shape?: Record<string, unknown>; unwrap?: () => unknown } | undefined;
+  while (current && !current.shape && current.unwrap) current = current.unwrap() as typeof current;
+  return current?.shape;
+}

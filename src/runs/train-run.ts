@@ -1,0 +1,222 @@
+/** A whole training run: prepare, measure the base, train, measure again, write everything down. */
+import { ConfigError } from "../base/errors.ts";
+import { formatDuration } from "../base/units.ts";
+import { makeBatches } from "../data/batches.ts";
+import { chatTemplateOf } from "../data/dataset.ts";
+import { evaluateHeldOut, type HeldOutResult } from "../evaluation/held-out.ts";
+import { type PairedDifference, pairedBootstrap } from "../evaluation/paired-bootstrap.ts";
+import { encodeAdapter } from "../execution/adapter-files.ts";
+import type { LoadedModel } from "../execution/loaded-model.ts";
+import { mergedCheckpointFiles } from "../export/merged-checkpoint.ts";
+import { createDecoder } from "../generation/decoder.ts";
+import { generate } from "../generation/generate.ts";
+import { createCheckpointStore } from "../trainers/checkpoint.ts";
+import { type EvaluationEvent, type StepEvent, type TrainingOutcome, trainSupervised } from "../trainers/supervised.ts";
+import type { RunConfig } from "./config.ts";
+import { parseConfigText, printConfig } from "./config-text.ts";
+import type { RunEnvironment, RunFolder } from "./environment.ts";
+import { type Manifest, serializeManifest } from "./manifest.ts";
+import { evaluationRow, stepRow } from "./metrics.ts";
+import { openMetricsLog } from "./metrics-log.ts";
+import { type PreparedRun, prepareRun } from "./prepare.ts";
+import { type ReportSample, renderReport } from "./report/report.ts";
+
+export interface TrainRunOptions {
+  readonly config: RunConfig;
+  readonly environment: RunEnvironment;
+  readonly resume: boolean;
+  readonly signal?: AbortSignal | undefined;
+  readonly events: TrainRunEvents;
+}
+
+export interface TrainRunEvents {
+  onPrepared?(prepared: PreparedRun): void;
+  onStep?(event: StepEvent): void;
+  onEvaluation?(event: EvaluationEvent): void;
+  onNotice?(message: string): void;
+}
+
+export interface TrainRunResult {
+  readonly outcome: TrainingOutcome;
+  readonly folder: string;
+  readonly base?: HeldOutResult;
+  readonly tuned?: HeldOutResult;
+  readonly comparison?: PairedDifference;
+  readonly samples: readonly ReportSample[];
+}
+
+const files = { config: "config.yaml", metrics: "metrics.jsonl", manifest: "manifest.json", results: "results.json", report: "report.html", events: "events.out.tfevents.tunesmith" };
+
+/** @throws ConfigError if the folder holds a run already, or a resumed run's configuration changed */
+export async function runTraining({ config, environment, resume, signal, events }: TrainRunOptions): Promise<TrainRunResult> {
+  const folder = environment.openRunFolder(config.output);
+  await checkFolder({ folder, config, resume });
+  const startedAt = new Date();
+  const prepared = await prepareRun(config, environment);
+  const { loaded, engine, heldOut } = prepared;
+  await folder.write(files.config, printConfig(config));
+  events.onPrepared?.(prepared);
+
+  // Measured before anything is restored: a fresh adapter is the base model.
+  const base = heldOut && (await evaluateHeldOut(engine, heldOut.examples));
+  const before = await answerSamples(loaded, config.samples);
+
+  const notices: string[] = [];
+  const notice = (message: string): void => {
+    notices.push(message);
+    events.onNotice?.(message);
+  };
+  const checkpoints = createCheckpointStore({ shelf: folder.checkpoints, keepLast: config.training.keepLast, onWarning: notice });
+  const start = resume ? await checkpoints.latest() : undefined;
+  const resumedFrom = start?.trainer.step;
+  if (start) notice(`resumed from step ${resumedFrom}`);
+  const log = await openMetricsLog({ folder, files, resume });
+  if (resumedFrom !== undefined) log.keepUpTo(resumedFrom);
+  const evalEvery = config.training.evalEvery ?? Math.max(1, Math.ceil(prepared.totalSteps / 10));
+  const outcome = await trainSupervised({
+    ...{ engine, totalSteps: prepared.totalSteps, checkpoints, start, signal },
+    batchesForEpoch: prepared.batchesForEpoch,
+    learningRateAt: prepared.learningRateAt,
+    validation: prepared.validation ? validationBatches(prepared, config) : [],
+    gradientAccumulationSteps: config.training.gradientAccumulationSteps,
+    maxGradNorm: config.training.maxGradNorm,
+    seed: config.training.seed,
+    evalEvery,
+    saveEvery: config.training.saveEvery ?? evalEvery,
+    earlyStopping: config.training.earlyStopping,
+    plateau: config.training.plateau,
+    events: {
+      onStep(event) {
+        log.add(stepRow(event, { wallSeconds: log.seconds(), memoryBytes: environment.peakMemoryBytes() }));
+        events.onStep?.(event);
+      },
+      onEvaluation(event) {
+        log.add(evaluationRow(event, log.seconds()));
+        events.onEvaluation?.(event);
+      },
+      onNotice: notice,
+    },
+  });
+  const seconds = log.seconds();
+  await log.flush();
+  if (outcome.status === "interrupted") return { outcome, folder: config.output, samples: [] };
+
+  const tuned = heldOut && (await evaluateHeldOut(engine, heldOut.examples));
+  const after = await answerSamples(loaded, config.samples);
+  const samples = config.samples.map((prompt, i) => ({ prompt, before: before[i]!, after: after[i]! }));
+  const comparison = base && tuned && pairedBootstrap({ first: base.documents, second: tuned.documents, seed: config.training.seed });
+  await writeModel({ folder, loaded, config, environment });
+  const summary = { outcome, base: withoutDocuments(base), tuned: withoutDocuments(tuned), comparison, samples };
+  await folder.write(files.results, `${JSON.stringify(summary, null, 2)}\n`);
+  await folder.write(files.manifest, serializeManifest(await describeRun({ config, environment, prepared, startedAt, outcome, resumedFrom, tuned, base })));
+  if (base && tuned && comparison) {
+    const facts = reportFacts({ prepared, environment, outcome, seconds });
+    const title = `Fine-tuning ${config.model.split("/").at(-1)} with ${config.method.name}`;
+    await folder.write(files.report, renderReport({ title, method: config.method.name, base, tuned, comparison, metrics: log.rows, samples, facts, notices, config: printConfig(config) }));
+  }
+  return { outcome, folder: config.output, ...(base && { base }), ...(tuned && { tuned }), ...(comparison && { comparison }), samples };
+}
+
+async function checkFolder({ folder, config, resume }: { folder: RunFolder; config: RunConfig; resume: boolean }): Promise<void> {
+  if (!(await folder.has(files.config))) return;
+  if (!resume) throw new ConfigError(`output: ${folder.path} already holds a run. Continue it with --resume, or choose another folder.`);
+  const earlier = flatten(parseConfigText(await folder.readText(files.config), `${folder.path}/${files.config}`));
+  const now = flatten(JSON.parse(JSON.stringify(config)) as Record<string, unknown>);
+  // A lower rate is how a diverged run is rescued; where the folder stands does not matter.
+  const free = new Set(["optimizer.learningRate", "output", "device"]);
+  const changed = [...new Set([...earlier.keys(), ...now.keys()])].filter((key) => !free.has(key) && earlier.get(key) !== now.get(key));
+  if (changed.length > 0) {
+    throw new ConfigError(changed.map((key) => `${key}: was ${earlier.get(key) ?? "absent"} when the run began, is ${now.get(key) ?? "absent"} now. Put it back to resume, or start a new run in another folder.`));
+  }
+}
+
+function flatten(value: unknown, path = ""): Map<string, string> {
+  if (typeof value !== "object" || value === null) return new Map([[path, JSON.stringify(value)]]);
+  return new Map(Object.entries(value).flatMap(([key, inner]) => [...flatten(inner, path === "" ? key : `${path}.${key}`)]));
+}
+
+function validationBatches({ validation, maxLength }: PreparedRun, { data, training }: RunConfig) {
+  return makeBatches({ examples: validation!.examples, batchSize: training.batchSize, maxLength, packing: data.packing, lengthBucketing: true });
+}
+
+async function answerSamples(loaded: LoadedModel, prompts: readonly string[]): Promise<string[]> {
+  if (prompts.length === 0) return [];
+  const decoder = await createDecoder(loaded);
+  const { tokenizer, model } = loaded;
+  const template = chatTemplateOf(tokenizer);
+  const answers: string[] = [];
+  for (const prompt of prompts) {
+    decoder.reset();
+    const promptIds = tokenizer.encode(template.render([{ role: "user", content: prompt }], { addGenerationPrompt: true }));
+    let answer = "";
+    const eosTokenIds = tokenizer.eosTokenId === undefined ? [] : [tokenizer.eosTokenId];
+    for await (const { text } of generate({ decoder, tokenizer, promptIds, sampling: { temperature: 0 }, maxNewTokens: 64, maxLength: model.maxPositionEmbeddings, eosTokenIds, seed: 0 })) answer += text;
+    answers.push(answer.trim());
+  }
+  return answers;
+}
+
+async function writeModel({ folder, loaded, config, environment }: { folder: RunFolder; loaded: LoadedModel; config: RunConfig; environment: RunEnvironment }): Promise<void> {
+  const content = loaded.method.adapter
+    ? { name: "adapter", files: encodeAdapter({ store: loaded.store, method: loaded.method, baseModel: config.model }) }
+    : { name: "model", files: await mergedCheckpointFiles(loaded, await environment.openModelFolder(config.model)) };
+  for (const [file, bytes] of Object.entries(content.files)) await folder.write(`${content.name}/${file}`, bytes);
+}
+
+const withoutDocuments = (result: HeldOutResult | undefined) => result && { loss: result.loss, perplexity: result.perplexity, tokenAccuracy: result.tokenAccuracy, tokens: result.tokens, documents: result.documents.length };
+
+interface Described {
+  readonly config: RunConfig;
+  readonly environment: RunEnvironment;
+  readonly prepared: PreparedRun;
+  readonly startedAt: Date;
+  readonly outcome: TrainingOutcome;
+  readonly resumedFrom: number | undefined;
+  readonly base: HeldOutResult | undefined;
+  readonly tuned: HeldOutResult | undefined;
+}
+
+async function describeRun({ config, environment, prepared, startedAt, outcome, resumedFrom, base, tuned }: Described): Promise<Manifest> {
+  const at = startedAt.toISOString();
+  return {
+    formatVersion: 1,
+    command: [...environment.command],
+    seed: config.training.seed,
+    startedAt: at,
+    finishedAt: new Date().toISOString(),
+    status: outcome.status,
+    resumedFrom: resumedFrom === undefined ? [] : [{ step: resumedFrom, at }],
+    environment: environment.describe(prepared.loaded.backend.name),
+    data: prepared.dataFiles.map(({ split, path, sha256, bytes, rows }) => ({ split, file: path, sha256, bytes, rows })),
+    weights: await environment.hashModelFiles(await environment.openModelFolder(config.model)),
+    results: { ...(base && { base_loss: base.loss }), ...(tuned && { tuned_loss: tuned.loss }), ...(outcome.best && { best_eval_loss: outcome.best.loss }) },
+  };
+}
+
+function reportFacts({ prepared, environment, outcome, seconds }: { prepared: PreparedRun; environment: RunEnvironment; outcome: TrainingOutcome; seconds: number }) {
+  const machine = environment.describe(prepared.loaded.backend.name);
+  const { train, heldOut } = prepared;
+  return {
+    Run: {
+      status: outcome.status,
+      steps: outcome.step,
+      "best validation": outcome.best ? `${outcome.best.loss.toFixed(4)} at step ${outcome.best.step}` : "none",
+      time: formatDuration(seconds),
+      "trainable parameters": prepared.trainableParameters,
+      "all parameters": prepared.allParameters,
+      "peak memory, MB": Math.round(environment.peakMemoryBytes() / 1e6),
+    },
+    Data: {
+      files: prepared.dataFiles.map(({ path }) => path).join(", "),
+      format: train.report.format,
+      "chat template": train.report.chatTemplate ?? "none (text)",
+      "training rows": train.report.rows,
+      "training tokens": train.report.tokens,
+      "supervised tokens": train.report.supervisedTokens,
+      "rows truncated": train.report.truncated,
+      "rows dropped": train.report.droppedOverlong + train.report.droppedUnsupervised,
+      "held-out rows": heldOut?.report.rows ?? 0,
+    },
+    Environment: Object.fromEntries(Object.entries(machine).map(([name, value]) => [name, String(value)])),
+  };
+}
