@@ -32,7 +32,9 @@ export function formatDuration(seconds: number): string {
 export function formatCount(count: number): string {
   if (Math.abs(count) >= 999.95e6) return `${(count / 1e9).toFixed(1)}B`;
   if (Math.abs(count) >= 1e6) return `${(count / 1e6).toFixed(1)}M`;
-  return Math.round(count).toString().replace(/\B(?=(\d{3})+$)/g, ",");
+  return Math.round(count)
+    .toString()
+    .replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
 /** A measured value to four significant digits, with an exponent where zeros would hide it: "2.341", "0.0123", "2e-4", "1.5e6". */

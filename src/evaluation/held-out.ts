@@ -17,7 +17,10 @@ export interface HeldOutResult {
 /** Tokens that one batch may hold; examples of similar length go together. */
 const batchTokens = 2048;
 
-export async function evaluateHeldOut(engine: Pick<TrainingEngine, "evaluate">, examples: readonly TokenizedExample[]): Promise<HeldOutResult> {
+export async function evaluateHeldOut(
+  engine: Pick<TrainingEngine, "evaluate">,
+  examples: readonly TokenizedExample[],
+): Promise<HeldOutResult> {
   const order = [...examples.keys()].sort((a, b) => examples[a]!.inputIds.length - examples[b]!.inputIds.length);
   const documents: DocumentLoss[] = new Array(examples.length);
   let [lossSum, tokens, correct] = [0, 0, 0];

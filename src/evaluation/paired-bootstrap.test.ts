@@ -17,8 +17,14 @@ function documents(count: number, { shift, noise, seed }: { shift: number; noise
 }
 
 test("the difference weighs tokens, not documents", () => {
-  const first = [{ lossSum: 30, tokens: 10 }, { lossSum: 2, tokens: 2 }];
-  const second = [{ lossSum: 20, tokens: 10 }, { lossSum: 4, tokens: 2 }];
+  const first = [
+    { lossSum: 30, tokens: 10 },
+    { lossSum: 2, tokens: 2 },
+  ];
+  const second = [
+    { lossSum: 20, tokens: 10 },
+    { lossSum: 4, tokens: 2 },
+  ];
   expect(pairedBootstrap({ first, second }).difference).toBeCloseTo(-8 / 12, 12);
 });
 

@@ -27,7 +27,13 @@ export interface PairedBootstrapOptions {
 }
 
 /** Documents are drawn with replacement, the same ones for both models; tokens of a document stay together because they are not independent. */
-export function pairedBootstrap({ first, second, resamples = 2000, confidence = 0.95, seed = 0 }: PairedBootstrapOptions): PairedDifference {
+export function pairedBootstrap({
+  first,
+  second,
+  resamples = 2000,
+  confidence = 0.95,
+  seed = 0,
+}: PairedBootstrapOptions): PairedDifference {
   const random = createRandom(seed);
   const n = first.length;
   const differenceOf = (pick: (i: number) => number): number => {

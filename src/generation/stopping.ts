@@ -28,7 +28,8 @@ export interface Stopping {
 
 /** @throws ConfigError if a stop string is empty */
 export function createStopping({ decoder, eosTokenIds, stopStrings = [], maxNewTokens }: StoppingOptions): Stopping {
-  if (stopStrings.includes("")) throw new ConfigError("a stop string is empty, which would stop before the first token. Remove it or give it text.");
+  if (stopStrings.includes(""))
+    throw new ConfigError("a stop string is empty, which would stop before the first token. Remove it or give it text.");
   let held = "";
   let tokens = 0;
 

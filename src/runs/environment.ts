@@ -1,4 +1,5 @@
 /** What a run needs of the machine it runs on. Node implements it; a browser can. */
+import type { AppendFile } from "../base/append-file.ts";
 import type { Folder } from "../base/byte-source.ts";
 import type { FileContent, FolderShelf } from "../base/folder-shelf.ts";
 import type { Backend } from "../backends/backend.ts";
@@ -35,6 +36,6 @@ export interface RunFolder {
   readText(file: string): Promise<string>;
   /** Whole or not at all. */
   write(file: string, content: FileContent | Uint8Array): Promise<void>;
-  append(file: string, content: string | Uint8Array): Promise<void>;
+  appendTo(file: string): AppendFile;
   readonly checkpoints: FolderShelf;
 }

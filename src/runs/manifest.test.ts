@@ -28,7 +28,9 @@ test("what is written is read back, files sorted, numbers that JSON lacks as nul
 
 test("a damaged manifest is explained field by field", () => {
   expect(() => parseManifest("{")).toThrow(/manifest.json is not JSON/);
-  expect(() => parseManifest(JSON.stringify({ ...manifest, seed: "42", weights: [{ file: "m", sha256: "xyz", bytes: 1 }] }))).toThrow(/seed: .*weights\.0\.sha256: 64 hexadecimal/s);
+  expect(() => parseManifest(JSON.stringify({ ...manifest, seed: "42", weights: [{ file: "m", sha256: "xyz", bytes: 1 }] }))).toThrow(
+    /seed: .*weights\.0\.sha256: 64 hexadecimal/s,
+  );
 });
 
 test("inputs that changed since the run began are named", () => {

@@ -42,7 +42,9 @@ export type Manifest = z.output<typeof manifestSchema>;
  * @throws Error if it does not fit the schema */
 export function serializeManifest(manifest: Manifest): string {
   const byFile = (a: { file: string }, b: { file: string }): number => (a.file < b.file ? -1 : a.file > b.file ? 1 : 0);
-  const results = Object.fromEntries(Object.entries(manifest.results).map(([name, value]) => [name, Number.isFinite(value) ? value : null]));
+  const results = Object.fromEntries(
+    Object.entries(manifest.results).map(([name, value]) => [name, Number.isFinite(value) ? value : null]),
+  );
   const checked = manifestSchema.parse({ ...manifest, results });
   return `${JSON.stringify({ ...checked, data: checked.data.sort(byFile), weights: checked.weights.sort(byFile) }, null, 2)}\n`;
 }
@@ -53,17 +55,23 @@ export function parseManifest(text: string, file = "manifest.json"): Manifest {
   try {
     raw = JSON.parse(text);
   } catch (cause) {
-    throw new CheckpointError(`${file} is not JSON: ${(cause as Error).message}. Restore the file, or start the run again in a new folder.`, { cause });
+    throw new CheckpointError(
+      `${file} is not JSON: ${(cause as Error).message}. Restore the file, or start the run again in a new folder.`,
+      { cause },
+    );
   }
   const result = manifestSchema.safeParse(raw);
   if (result.success) return result.data;
   const problems = result.error.issues.map((issue) => `${issue.path.join(".") || "whole file"}: ${issue.message}`);
-  throw new CheckpointError(`${file} is not a run's manifest: ${problems.join("; ")}. It was edited, or another version of Tunesmith wrote it.`);
+  throw new CheckpointError(
+    `${file} is not a run's manifest: ${problems.join("; ")}. It was edited, or another version of Tunesmith wrote it.`,
+  );
 }
 
 /** What differs between the inputs that a run began with and those that it would continue with; empty if nothing. */
 export function changedInputs(before: Pick<Manifest, "data" | "weights">, now: Pick<Manifest, "data" | "weights">): string[] {
-  const hashes = ({ data, weights }: typeof before): Map<string, string> => new Map([...data, ...weights].map((entry) => [entry.file, entry.sha256]));
+  const hashes = ({ data, weights }: typeof before): Map<string, string> =>
+    new Map([...data, ...weights].map((entry) => [entry.file, entry.sha256]));
   const [old, fresh] = [hashes(before), hashes(now)];
   return [...new Set([...old.keys(), ...fresh.keys()])].sort().flatMap((file) => {
     if (old.get(file) === fresh.get(file)) return [];

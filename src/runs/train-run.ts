@@ -16,8 +16,8 @@ import type { RunConfig } from "./config.ts";
 import { parseConfigText, printConfig } from "./config-text.ts";
 import type { RunEnvironment, RunFolder } from "./environment.ts";
 import { type Manifest, serializeManifest } from "./manifest.ts";
-import { evaluationRow, stepRow } from "./metrics.ts";
-import { openMetricsLog } from "./metrics-log.ts";
+import { type MetricsRow, openMetricsLog } from "./metrics-log.ts";
+import { eventFileName, openTensorboardLog } from "./tensorboard.ts";
 import { type PreparedRun, prepareRun } from "./prepare.ts";
 import { type ReportSample, renderReport } from "./report/report.ts";
 
@@ -45,7 +45,7 @@ export interface TrainRunResult {
   readonly samples: readonly ReportSample[];
 }
 
-const files = { config: "config.yaml", metrics: "metrics.jsonl", manifest: "manifest.json", results: "results.json", report: "report.html", events: "events.out.tfevents.tunesmith" };
+const files = { config: "config.yaml", metrics: "metrics.jsonl", manifest: "manifest.json", results: "results.json", report: "report.html" };
 
 /** @throws ConfigError if the folder holds a run already, or a resumed run's configuration changed */
 export async function runTraining({ config, environment, resume, signal, events }: TrainRunOptions): Promise<TrainRunResult> {
@@ -70,8 +70,15 @@ export async function runTraining({ config, environment, resume, signal, events 
   const start = resume ? await checkpoints.latest() : undefined;
   const resumedFrom = start?.trainer.step;
   if (start) notice(`resumed from step ${resumedFrom}`);
-  const log = await openMetricsLog({ folder, files, resume });
-  if (resumedFrom !== undefined) log.keepUpTo(resumedFrom);
+  const metrics = await openMetricsLog(folder.appendTo(files.metrics), { resumedFrom });
+  const tensorboard = openTensorboardLog({ file: folder.appendTo(eventFileName(startedAt.getTime())), now: Date.now, resumedFrom });
+  const earlierSeconds = metrics.rows.at(-1)?.wall_seconds ?? 0;
+  const trainingStarted = performance.now();
+  const log = (row: MetricsRow): void => {
+    const timed = { ...row, wall_seconds: earlierSeconds + (performance.now() - trainingStarted) / 1000 };
+    metrics.append(timed);
+    tensorboard.append(timed);
+  };
   const evalEvery = config.training.evalEvery ?? Math.max(1, Math.ceil(prepared.totalSteps / 10));
   const outcome = await trainSupervised({
     ...{ engine, totalSteps: prepared.totalSteps, checkpoints, start, signal },
@@ -87,18 +94,22 @@ export async function runTraining({ config, environment, resume, signal, events 
     plateau: config.training.plateau,
     events: {
       onStep(event) {
-        log.add(stepRow(event, { wallSeconds: log.seconds(), memoryBytes: environment.peakMemoryBytes() }));
+        log({
+          ...{ step: event.step, epoch: event.epoch, loss: event.loss, learning_rate: event.learningRate, grad_norm: event.gradientNorm },
+          ...{ tokens_per_second: event.tokensPerSecond, memory_mb: environment.peakMemoryBytes() / 1e6 },
+        });
         events.onStep?.(event);
       },
       onEvaluation(event) {
-        log.add(evaluationRow(event, log.seconds()));
+        log({ step: event.step, eval_loss: event.loss, eval_perplexity: Math.exp(event.loss), eval_token_accuracy: event.tokenAccuracy });
         events.onEvaluation?.(event);
       },
       onNotice: notice,
     },
   });
-  const seconds = log.seconds();
-  await log.flush();
+  const seconds = metrics.rows.at(-1)?.wall_seconds ?? 0;
+  await metrics.flush();
+  await tensorboard.flush();
   if (outcome.status === "interrupted") return { outcome, folder: config.output, samples: [] };
 
   const tuned = heldOut && (await evaluateHeldOut(engine, heldOut.examples));
@@ -112,7 +123,7 @@ export async function runTraining({ config, environment, resume, signal, events 
   if (base && tuned && comparison) {
     const facts = reportFacts({ prepared, environment, outcome, seconds });
     const title = `Fine-tuning ${config.model.split("/").at(-1)} with ${config.method.name}`;
-    await folder.write(files.report, renderReport({ title, method: config.method.name, base, tuned, comparison, metrics: log.rows, samples, facts, notices, config: printConfig(config) }));
+    await folder.write(files.report, renderReport({ title, method: config.method.name, base, tuned, comparison, metrics: metrics.rows, samples, facts, notices, config: printConfig(config) }));
   }
   return { outcome, folder: config.output, ...(base && { base }), ...(tuned && { tuned }), ...(comparison && { comparison }), samples };
 }

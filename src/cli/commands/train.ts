@@ -34,7 +34,7 @@ export const train = {
         const config = parseRunConfig(applyOverrides(parseConfigText(text, file), overrides));
         if (dryRun) {
           const prepared = await prepareRun(config, createNodeEnvironment(process.argv.slice(2)));
-          const estimate = await estimateRun(prepared);
+          const estimate = await estimateRun(prepared, config.training);
           if (json) print(JSON.stringify({ config, ...estimate }, null, 2));
           else {
             print(printConfig(config).trimEnd());

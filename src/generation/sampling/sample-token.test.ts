@@ -6,7 +6,9 @@ import { largestFirst } from "./largest-first.ts";
 import { processLogits, type SamplingOptions, sampleToken } from "./sample-token.ts";
 import { exponentials } from "./softmax.ts";
 
-const reference = JSON.parse(readFileSync(new URL("../../../tests/conformance/reference/generation/processors.json", import.meta.url), "utf8")) as {
+const reference = JSON.parse(
+  readFileSync(new URL("../../../tests/conformance/reference/generation/processors.json", import.meta.url), "utf8"),
+) as {
   inputIds: number[][];
   logits: number[][];
   cases: { options: SamplingOptions; processed: (number | null)[][]; probabilities: number[][] }[];

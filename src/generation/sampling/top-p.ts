@@ -6,7 +6,11 @@ import { exponentials } from "./softmax.ts";
 
 export const topP = {
   name: "topP",
-  valueSchema: z.number().min(0).max(1).describe("only the likeliest tokens that together reach this probability may be drawn; 1 turns it off"),
+  valueSchema: z
+    .number()
+    .min(0)
+    .max(1)
+    .describe("only the likeliest tokens that together reach this probability may be drawn; 1 turns it off"),
   neutral: 1,
   process(logits, p) {
     const { weights, sum } = exponentials(logits);

@@ -1,6 +1,7 @@
 /** A run's folder on disk. */
 import { access, appendFile, mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import type { AppendFile } from "../../base/append-file.ts";
 import { explainWriteError, writeFileAtomic } from "./files.ts";
 import { createFolderShelf } from "./folder-shelf.ts";
 
@@ -10,12 +11,21 @@ export function openRunFolder(path: string) {
     has: (file: string) => access(join(path, file)).then(() => true, () => false),
     readText: (file: string) => readFile(join(path, file), "utf8"),
     write: (file: string, content: string | Uint8Array | AsyncIterable<Uint8Array>) => writeFileAtomic(join(path, file), content),
-    async append(file: string, content: string | Uint8Array) {
-      await mkdir(dirname(join(path, file)), { recursive: true });
-      await appendFile(join(path, file), content).catch((error: unknown) => {
-        throw explainWriteError(join(path, file), error);
+    appendTo: (file: string) => openAppendFile(join(path, file)),
+    checkpoints: createFolderShelf(join(path, "checkpoints")),
+  };
+}
+
+function openAppendFile(path: string): AppendFile {
+  return {
+    name: path,
+    read: () => readFile(path).catch(() => new Uint8Array()),
+    async append(bytes) {
+      await mkdir(dirname(path), { recursive: true });
+      await appendFile(path, bytes).catch((error: unknown) => {
+        throw explainWriteError(path, error);
       });
     },
-    checkpoints: createFolderShelf(join(path, "checkpoints")),
+    replace: (bytes) => writeFileAtomic(path, bytes),
   };
 }

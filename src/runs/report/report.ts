@@ -2,7 +2,7 @@
 import { formatCount } from "../../base/units.ts";
 import type { HeldOutResult } from "../../evaluation/held-out.ts";
 import type { PairedDifference } from "../../evaluation/paired-bootstrap.ts";
-import type { MetricsRow } from "../metrics.ts";
+import type { MetricsRow } from "../metrics-log.ts";
 import { renderChart } from "./chart.ts";
 import { reportStyle } from "./style.ts";
 
