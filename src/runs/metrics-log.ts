@@ -1,64 +1,63 @@
-/** metrics.jsonl and the TensorBoard event file of a run, written in order behind the training loop. */
-import type { RunFolder } from "./environment.ts";
-import { type MetricsRow, parseMetrics, scalarsOf } from "./metrics.ts";
-import { fileHeader, resumptionRecord, scalarRecord } from "./tensorboard.ts";
+/** metrics.jsonl: one JSON object a line and step, under the names that the field uses. */
+import type { AppendFile } from "../base/append-file.ts";
+import { createWriteQueue } from "./write-queue.ts";
+
+export interface MetricsRow {
+  /** Optimizer steps done, from 1; 0 is the model before training. */
+  readonly step: number;
+  /** Passes over the training data so far. */
+  readonly epoch?: number | undefined;
+  /** Mean over the supervised tokens of the step, nats. */
+  readonly loss?: number | undefined;
+  readonly learning_rate?: number | undefined;
+  /** Before clipping. */
+  readonly grad_norm?: number | undefined;
+  readonly tokens_per_second?: number | undefined;
+  readonly eval_loss?: number | undefined;
+  readonly eval_perplexity?: number | undefined;
+  /** 0 to 1. */
+  readonly eval_token_accuracy?: number | undefined;
+  /** Peak of the process in decimal megabytes. */
+  readonly memory_mb?: number | undefined;
+  /** Since the run began, interruptions left out. */
+  readonly wall_seconds?: number | undefined;
+}
 
 export interface MetricsLog {
+  append(row: MetricsRow): void;
   /** Of this run from its first step, those before a resumption included. */
   readonly rows: readonly MetricsRow[];
-  /** Returns at once; flush() waits. */
-  add(row: MetricsRow): void;
-  /** The run continues after this step: later rows go from the file, and from what TensorBoard shows. */
-  keepUpTo(step: number): void;
-  /** Since the run began, the time between interruption and resumption left out. */
-  seconds(): number;
-  /** @throws the first error of a write, for instance of a full disk; nothing after it was written */
+  /** @throws if a row could not be written */
   flush(): Promise<void>;
 }
 
-export interface MetricsLogOptions {
-  readonly folder: Pick<RunFolder, "has" | "readText" | "write" | "append">;
-  readonly files: { readonly metrics: string; readonly events: string };
-  /** Reads what the run wrote before; keepUpTo must follow. */
-  readonly resume: boolean;
-  /** Milliseconds since 1970. */
-  readonly now?: () => number;
+/** Opens the log of a new run, or of one that continues after the step `resumedFrom`: rows of later steps go, they will happen again. */
+export async function openMetricsLog(file: AppendFile, { resumedFrom }: { resumedFrom?: number | undefined } = {}): Promise<MetricsLog> {
+  const rows = resumedFrom === undefined ? [] : parseMetrics(decoder.decode(await file.read())).filter(({ step }) => step <= resumedFrom);
+  await file.replace(encoder.encode(rows.map(toLine).join("")));
+  const queue = createWriteQueue();
+  return {
+    rows,
+    append(row) {
+      rows.push(row);
+      queue.add(() => file.append(encoder.encode(toLine(row))));
+    },
+    flush: queue.flush,
+  };
 }
 
-export async function openMetricsLog({ folder, files, resume, now = Date.now }: MetricsLogOptions): Promise<MetricsLog> {
-  let rows = resume && (await folder.has(files.metrics)) ? parseMetrics(await folder.readText(files.metrics)) : [];
-  let started = now();
-  let pending: Promise<void> = (await folder.has(files.events)) ? Promise.resolve() : folder.append(files.events, fileHeader(now() / 1000));
-  const enqueue = (write: () => Promise<void>): void => {
-    pending = pending.then(write);
-    // Reported by flush; without this, Node would end the process at once.
-    pending.catch(() => {});
-  };
-  return {
-    get rows() {
-      return rows;
-    },
-    add(row) {
-      rows.push(row);
-      const record = scalarRecord({ wallTime: now() / 1000, step: row.step, scalars: scalarsOf(row) });
-      enqueue(async () => {
-        await folder.append(files.metrics, toLine(row));
-        await folder.append(files.events, record);
-      });
-    },
-    keepUpTo(step) {
-      rows = rows.filter((row) => row.step <= step);
-      started = now() - 1000 * (rows.at(-1)?.wall_seconds ?? 0);
-      const text = rows.map(toLine).join("");
-      const record = resumptionRecord({ wallTime: now() / 1000, step: step + 1 });
-      enqueue(async () => {
-        await folder.write(files.metrics, text);
-        await folder.append(files.events, record);
-      });
-    },
-    seconds: () => (now() - started) / 1000,
-    flush: () => pending,
-  };
+/** The rows of a metrics.jsonl. A line that a kill cut short is left out. */
+export function parseMetrics(text: string): MetricsRow[] {
+  return text.split("\n").flatMap((line) => {
+    try {
+      const row: unknown = JSON.parse(line);
+      return typeof row === "object" && row !== null && "step" in row && typeof row.step === "number" ? [row as MetricsRow] : [];
+    } catch {
+      return [];
+    }
+  });
 }
 
 const toLine = (row: MetricsRow): string => `${JSON.stringify(row)}\n`;
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();

@@ -3,7 +3,10 @@
  * Written after tensorflow/core/util/event.proto and summary.proto; only the fields that scalars need.
  */
 import protobuf from "protobufjs/light.js";
+import type { AppendFile } from "../base/append-file.ts";
 import { crc32c } from "../base/crc32c.ts";
+import type { MetricsRow } from "./metrics-log.ts";
+import { createWriteQueue } from "./write-queue.ts";
 
 const root = protobuf.Root.fromJSON({
   nested: {
@@ -24,27 +27,45 @@ const root = protobuf.Root.fromJSON({
 const eventMessage = root.lookupType("Event");
 const sessionStart = 1;
 
-/** The first record of an event file. @param wallTime seconds since 1970 */
-export const fileHeader = (wallTime: number): Uint8Array<ArrayBuffer> => eventRecord({ wallTime, fileVersion: "brain.Event:2" });
-
-export interface ScalarEvent {
-  /** Seconds since 1970. */
-  readonly wallTime: number;
-  readonly step: number;
-  /** By tag, for instance "train/loss". */
-  readonly scalars: Readonly<Record<string, number>>;
+export interface TensorboardLog {
+  append(row: MetricsRow): void;
+  /** @throws if an event could not be written */
+  flush(): Promise<void>;
 }
 
-export function scalarRecord({ wallTime, step, scalars }: ScalarEvent): Uint8Array<ArrayBuffer> {
-  const value = Object.entries(scalars).map(([tag, simpleValue]) => ({ tag, simpleValue }));
-  return eventRecord({ wallTime, step, summary: { value } });
+export interface TensorboardOptions {
+  /** A new file for each start of a run; TensorBoard reads those of a folder in the order of their names (see eventFileName). */
+  readonly file: AppendFile;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  /** TensorBoard then forgets the points of later steps in earlier files. */
+  readonly resumedFrom?: number | undefined;
 }
 
-/** Says that a run continues with this step: TensorBoard forgets what it read of this and later steps. */
-export const resumptionRecord = ({ wallTime, step }: Pick<ScalarEvent, "wallTime" | "step">): Uint8Array<ArrayBuffer> =>
-  eventRecord({ wallTime, step, sessionLog: { status: sessionStart } });
+export function openTensorboardLog({ file, now, resumedFrom }: TensorboardOptions): TensorboardLog {
+  const queue = createWriteQueue();
+  const write = (event: object): void => {
+    const message = eventMessage.fromObject({ wallTime: now() / 1000, ...event });
+    const record = encodeRecord(eventMessage.encode(message).finish());
+    queue.add(() => file.append(record));
+  };
+  write({ fileVersion: "brain.Event:2" });
+  if (resumedFrom !== undefined) write({ step: resumedFrom + 1, sessionLog: { status: sessionStart } });
+  return {
+    append({ step, ...row }) {
+      const value = Object.entries(row).flatMap(([name, number]) => (number === undefined ? [] : [{ tag: tagOf(name), simpleValue: number }]));
+      write({ step, summary: { value } });
+    },
+    flush: queue.flush,
+  };
+}
 
-const eventRecord = (event: object): Uint8Array<ArrayBuffer> => encodeRecord(eventMessage.encode(eventMessage.fromObject(event)).finish());
+/** `events.out.tfevents.<seconds>.tunesmith`, with ten digits so that names sort by time. */
+export const eventFileName = (milliseconds: number): string =>
+  `events.out.tfevents.${String(Math.floor(milliseconds / 1000)).padStart(10, "0")}.tunesmith`;
+
+/** "eval_loss" is "eval/loss", everything else "train/<name>", as the Hugging Face Trainer has it. */
+const tagOf = (name: string): string => (name.startsWith("eval_") ? `eval/${name.slice("eval_".length)}` : `train/${name}`);
 
 /** One TFRecord frame. */
 export function encodeRecord(data: Uint8Array): Uint8Array<ArrayBuffer> {
