@@ -3,7 +3,8 @@ import { createRequire } from "node:module";
 import { availableParallelism, cpus, totalmem } from "node:os";
 import { join } from "node:path";
 import { createOnnxBackend } from "../backends/onnx/backend.ts";
-import { listDevices } from "../backends/onnx/list-devices.ts";
+import { tryDevice } from "../backends/onnx/list-devices.ts";
+import { deviceNamed } from "../backends/registry.ts";
 import { BackendError, CheckpointError } from "../base/errors.ts";
 import { readDatasetFiles } from "../platform/node/dataset-files.ts";
 import { isFolder, openFolder } from "../platform/node/files.ts";
@@ -53,10 +54,9 @@ export async function resolveModelPath(model: string): Promise<string> {
 export async function createBackend(device: string) {
   const runtime = await loadOnnxRuntime();
   if (device === "cpu") return createOnnxBackend({ runtime, provider: "cpu" });
-  const devices = await listDevices(runtime);
-  const available = devices.filter(({ available }) => available).map(({ name }) => name);
-  if (device === "auto") return createOnnxBackend({ runtime, provider: available.includes("cuda") ? "cuda" : "cpu" });
-  const wanted = devices.find(({ name }) => name === device);
-  if (!wanted?.available) throw new BackendError(`device ${device} cannot be used here: ${wanted && "reason" in wanted ? wanted.reason : "unknown"}. Available: ${available.join(", ")}.`);
-  return createOnnxBackend({ runtime, provider: wanted.name });
+  if (device === "auto") return createOnnxBackend({ runtime, provider: (await tryDevice(runtime, "cuda")).available ? "cuda" : "cpu" });
+  const { name } = deviceNamed(device);
+  const { available, reason } = await tryDevice(runtime, name);
+  if (!available) throw new BackendError(`device ${name} cannot be used here: ${reason}. "tunesmith doctor" lists what can; device: cpu always works.`);
+  return createOnnxBackend({ runtime, provider: name });
 }

@@ -17,7 +17,10 @@ test("rows are lines, in order, under their names", async () => {
 });
 
 test("resuming drops the rows after the checkpoint and a line that a kill cut short", async () => {
-  const file = createMemoryAppendFile("metrics.jsonl", new TextEncoder().encode('{"step":1}\n{"step":2}\n{"step":2,"eval_loss":3}\n{"step":3}\n{"step":4,"lo'));
+  const file = createMemoryAppendFile(
+    "metrics.jsonl",
+    new TextEncoder().encode('{"step":1}\n{"step":2}\n{"step":2,"eval_loss":3}\n{"step":3}\n{"step":4,"lo'),
+  );
   const log = await openMetricsLog(file, { resumedFrom: 2 });
   log.append({ step: 3, loss: 1 });
   await log.flush();

@@ -29,7 +29,9 @@ function readFields(bytes: Uint8Array): Map<number, (number | Uint8Array)[]> {
   const fields = new Map<number, (number | Uint8Array)[]>();
   while (reader.pos < reader.len) {
     const tag = reader.uint32();
-    const value = { 0: () => Number(reader.int64()), 1: () => reader.double(), 2: () => reader.bytes(), 5: () => reader.float() }[tag & 7]!();
+    const value = { 0: () => Number(reader.int64()), 1: () => reader.double(), 2: () => reader.bytes(), 5: () => reader.float() }[
+      tag & 7
+    ]!();
     fields.set(tag >>> 3, [...(fields.get(tag >>> 3) ?? []), value]);
   }
   return fields;

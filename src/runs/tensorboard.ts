@@ -53,7 +53,9 @@ export function openTensorboardLog({ file, now, resumedFrom }: TensorboardOption
   if (resumedFrom !== undefined) write({ step: resumedFrom + 1, sessionLog: { status: sessionStart } });
   return {
     append({ step, ...row }) {
-      const value = Object.entries(row).flatMap(([name, number]) => (number === undefined ? [] : [{ tag: tagOf(name), simpleValue: number }]));
+      const value = Object.entries(row).flatMap(([name, number]) =>
+        number === undefined ? [] : [{ tag: tagOf(name), simpleValue: number }],
+      );
       write({ step, summary: { value } });
     },
     flush: queue.flush,

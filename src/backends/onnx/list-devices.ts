@@ -18,7 +18,8 @@ export async function listDevices(runtime: OnnxRuntime): Promise<DeviceReport[]>
   return reports;
 }
 
-async function tryDevice(runtime: OnnxRuntime, device: DeviceName): Promise<Omit<DeviceReport, "name">> {
+/** Compiles and runs one operation on a device. */
+export async function tryDevice(runtime: OnnxRuntime, device: DeviceName): Promise<Omit<DeviceReport, "name">> {
   const graph = new Graph();
   graph.output("y", add(graph.input("x", { dtype: "float32", shape: [1] }), 1));
   try {

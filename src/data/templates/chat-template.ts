@@ -27,9 +27,6 @@ export function createChatTemplate(source: string, tokens: { bosToken?: string |
           add_generation_prompt: addGenerationPrompt,
           bos_token: tokens.bosToken ?? "",
           eos_token: tokens.eosToken ?? "",
-          raise_exception(message: string) {
-            throw new Error(message);
-          },
           strftime_now: (format: string) => formatDate(new Date(), format),
         });
       } catch (error) {
