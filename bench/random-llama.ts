@@ -1,6 +1,7 @@
 /** Engines on random weights of a given Llama shape, for measuring speed and memory. */
-import { createRandom } from "../src/base/random.ts";
+
 import { createOnnxBackend } from "../src/backends/onnx/backend.ts";
+import { createRandom } from "../src/base/random.ts";
 import type { Batch } from "../src/data/batch.ts";
 import { createOptimizerOnGroups } from "../src/execution/optimizer-on-groups.ts";
 import { loadParameters } from "../src/execution/parameter-store.ts";
@@ -38,11 +39,18 @@ export async function openRandomLlama({ shape, method: methodName, weights, acti
   const model = createModel({
     model_type: "llama",
     ...{ hidden_size: shape.hidden, num_hidden_layers: shape.layers, num_attention_heads: shape.heads, num_key_value_heads: shape.kvHeads },
-    ...{ intermediate_size: shape.intermediate, vocab_size: shape.vocab, max_position_embeddings: 8192, rms_norm_eps: 1e-5, tie_word_embeddings: true },
+    ...{
+      intermediate_size: shape.intermediate,
+      vocab_size: shape.vocab,
+      max_position_embeddings: 8192,
+      rms_norm_eps: 1e-5,
+      tie_word_embeddings: true,
+    },
   });
   const { parameters, linears } = describeModel(model);
   const target = { model, parameters, linears };
-  const method = methodName === "full" ? full.attach() : lora.attach(target, lora.configSchema.parse({ name: "lora", rank: 16, loraAlpha: 32 }));
+  const method =
+    methodName === "full" ? full.attach() : lora.attach(target, lora.configSchema.parse({ name: "lora", rank: 16, loraAlpha: 32 }));
   // One cheap generator for all weights: their values do not matter to the time.
   const byName = new Map(parameters.map((spec) => [spec.name, spec]));
   let state = 1;
@@ -65,7 +73,12 @@ export async function openRandomLlama({ shape, method: methodName, weights, acti
     ...{ backend, model, method, regularisers: [], store, activationCheckpointing },
     ...{ objective: causalLm, objectiveConfig: { name: "causal-lm", labelSmoothing: 0 } },
     dtypeOf: (name) => store.parameters.get(name)!.tensor.dtype,
-    optimizer: await createOptimizerOnGroups({ backend, optimizer: adamw, config: adamw.configSchema.parse({ name: "adamw" }), groups: store.groups }),
+    optimizer: await createOptimizerOnGroups({
+      backend,
+      optimizer: adamw,
+      config: adamw.configSchema.parse({ name: "adamw" }),
+      groups: store.groups,
+    }),
   });
   return { backend, model, store, engine };
 }

@@ -22,7 +22,16 @@ const animals: Record<string, { plural: string; sound: string; food: string; hom
   bear: { plural: "bears", sound: "growls", food: "honey", home: "mountains", legs: 4, size: 10 },
 };
 const colours = ["red", "brown", "white", "black", "grey", "yellow", "green", "golden"];
-const moods: Record<string, string> = { happy: "sad", brave: "shy", quick: "slow", loud: "quiet", young: "old", warm: "cold", big: "small", clean: "dirty" };
+const moods: Record<string, string> = {
+  happy: "sad",
+  brave: "shy",
+  quick: "slow",
+  loud: "quiet",
+  young: "old",
+  warm: "cold",
+  big: "small",
+  clean: "dirty",
+};
 const names = ["Ada", "Ben", "Cora", "Dan", "Eva", "Finn", "Gwen", "Hugo", "Ida", "Jon", "Kim", "Leo"];
 const weathers = ["sunny", "rainy", "windy", "snowy", "foggy"];
 const days = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
@@ -37,13 +46,39 @@ function maker(random: Random) {
   const other = <T>(items: readonly T[], not: T): T => pick(items.filter((item) => item !== not));
 
   const sentences: (() => string)[] = [
-    () => { const a = pick(keys); return `The ${a} ${animals[a]!.sound}, and it eats ${animals[a]!.food}.`; },
-    () => { const a = pick(keys); return `${animals[a]!.plural[0]!.toUpperCase()}${animals[a]!.plural.slice(1)} live in the ${animals[a]!.home}.`; },
-    () => { const a = pick(keys); return `${an(a)[0]!.toUpperCase()}${an(a).slice(1)} has ${words[animals[a]!.legs]} legs.`; },
-    () => { const [a, b] = [random.integer(7), random.integer(6)]; return `${words[a]![0]!.toUpperCase()}${words[a]!.slice(1)} and ${words[b]} make ${words[a + b]}.`; },
-    () => { const m = pick(Object.keys(moods)); return `The opposite of ${m} is ${moods[m]}.`; },
-    () => { const i = random.integer(7); return `After ${days[i]} comes ${days[(i + 1) % 7]}.`; },
-    () => { const a = pick(keys); const b = other(keys.filter((k) => animals[k]!.size !== animals[a]!.size), a); const big = animals[a]!.size > animals[b]!.size; return `${an(a)[0]!.toUpperCase()}${an(a).slice(1)} is ${big ? "bigger" : "smaller"} than ${an(b)}.`; },
+    () => {
+      const a = pick(keys);
+      return `The ${a} ${animals[a]!.sound}, and it eats ${animals[a]!.food}.`;
+    },
+    () => {
+      const a = pick(keys);
+      return `${animals[a]!.plural[0]!.toUpperCase()}${animals[a]!.plural.slice(1)} live in the ${animals[a]!.home}.`;
+    },
+    () => {
+      const a = pick(keys);
+      return `${an(a)[0]!.toUpperCase()}${an(a).slice(1)} has ${words[animals[a]!.legs]} legs.`;
+    },
+    () => {
+      const [a, b] = [random.integer(7), random.integer(6)];
+      return `${words[a]![0]!.toUpperCase()}${words[a]!.slice(1)} and ${words[b]} make ${words[a + b]}.`;
+    },
+    () => {
+      const m = pick(Object.keys(moods));
+      return `The opposite of ${m} is ${moods[m]}.`;
+    },
+    () => {
+      const i = random.integer(7);
+      return `After ${days[i]} comes ${days[(i + 1) % 7]}.`;
+    },
+    () => {
+      const a = pick(keys);
+      const b = other(
+        keys.filter((k) => animals[k]!.size !== animals[a]!.size),
+        a,
+      );
+      const big = animals[a]!.size > animals[b]!.size;
+      return `${an(a)[0]!.toUpperCase()}${an(a).slice(1)} is ${big ? "bigger" : "smaller"} than ${an(b)}.`;
+    },
   ];
   const story = (): string => {
     const [who, friend] = [pick(names), pick(keys)];
@@ -54,20 +89,56 @@ function maker(random: Random) {
       `On a ${weather} ${day}, ${who} went to the ${home} with a ${thing}. There ${who} met a ${colour} ${friend}. The ${friend} was ${mood}. ${who} gave the ${friend} some ${food}, and the ${friend} was thankful. They became good friends.`,
       `${who} had a ${colour} ${friend}. Every ${day} the ${friend} ${sound} at the door. ${who} said, "You must be hungry." Then ${who} brought some ${food} from the ${home}. The ${friend} was not ${moods[mood]} any more, it was ${mood}.`,
       `It was a ${weather} ${day}. ${who} and ${second} looked for a ${thing} in the ${home}. "I hear a ${friend}," said ${second}. The ${colour} ${friend} had found the ${thing}. ${who} was ${mood} and said thank you.`,
+      `${who} asked a question: who lives in the ${home}?\n"I know the answer," said ${second}. "The ${friend} lives there."\nSo they went to the ${home} on ${day} and saw a ${colour} ${friend}.`,
+      `${who} had three things: a ${thing}, some ${food} and a ${colour} ${friend}.\nOn ${day} it was ${weather}, and the ${friend} was ${mood}.\n"Question after question," said ${second}, "and no answer."`,
     ]);
   };
-  const document = (): string => (random.next() < 0.6 ? story() : Array.from({ length: 3 + random.integer(4) }, () => pick(sentences)()).join(" "));
+  const document = (): string =>
+    random.next() < 0.6 ? story() : Array.from({ length: 3 + random.integer(4) }, () => pick(sentences)()).join(" ");
 
   const instructions: (() => [string, string])[] = [
-    () => { const a = pick(keys); return [`What does the ${a} eat?`, `The ${a} eats ${animals[a]!.food}.`]; },
-    () => { const a = pick(keys); return [`Where do ${animals[a]!.plural} live?`, `They live in the ${animals[a]!.home}.`]; },
-    () => { const a = pick(keys); return [`How many legs has ${an(a)}?`, `It has ${words[animals[a]!.legs]} legs.`]; },
-    () => { const [a, b] = [random.integer(7), random.integer(6)]; return [`What is ${words[a]} and ${words[b]}?`, `It is ${words[a + b]}.`]; },
-    () => { const m = pick([...Object.keys(moods), ...Object.values(moods)]); const opposite = moods[m] ?? Object.keys(moods).find((k) => moods[k] === m)!; return [`What is the opposite of ${m}?`, `The opposite of ${m} is ${opposite}.`]; },
-    () => { const i = random.integer(7); return [`Which day comes after ${days[i]}?`, `${days[(i + 1) % 7]} comes after ${days[i]}.`]; },
-    () => { const a = pick(keys); const b = other(keys.filter((k) => animals[k]!.size !== animals[a]!.size), a); const big = animals[a]!.size > animals[b]!.size ? a : b; return [`Which is bigger, ${an(a)} or ${an(b)}?`, `The ${big} is bigger.`]; },
-    () => { const [n, a, t] = [pick(names), pick(keys), pick(things)]; return [`Write a sentence about ${n}, ${an(a)} and a ${t}.`, `${n} showed the ${t} to the ${a}.`]; },
-    () => { const [c, a] = [pick(colours), pick(keys)]; return [`Say that the ${a} is ${c} and likes ${animals[a]!.food}.`, `The ${c} ${a} likes ${animals[a]!.food}.`]; },
+    () => {
+      const a = pick(keys);
+      return [`What does the ${a} eat?`, `The ${a} eats ${animals[a]!.food}.`];
+    },
+    () => {
+      const a = pick(keys);
+      return [`Where do ${animals[a]!.plural} live?`, `They live in the ${animals[a]!.home}.`];
+    },
+    () => {
+      const a = pick(keys);
+      return [`How many legs has ${an(a)}?`, `It has ${words[animals[a]!.legs]} legs.`];
+    },
+    () => {
+      const [a, b] = [random.integer(7), random.integer(6)];
+      return [`What is ${words[a]} and ${words[b]}?`, `It is ${words[a + b]}.`];
+    },
+    () => {
+      const m = pick([...Object.keys(moods), ...Object.values(moods)]);
+      const opposite = moods[m] ?? Object.keys(moods).find((k) => moods[k] === m)!;
+      return [`What is the opposite of ${m}?`, `The opposite of ${m} is ${opposite}.`];
+    },
+    () => {
+      const i = random.integer(7);
+      return [`Which day comes after ${days[i]}?`, `${days[(i + 1) % 7]} comes after ${days[i]}.`];
+    },
+    () => {
+      const a = pick(keys);
+      const b = other(
+        keys.filter((k) => animals[k]!.size !== animals[a]!.size),
+        a,
+      );
+      const big = animals[a]!.size > animals[b]!.size ? a : b;
+      return [`Which is bigger, ${an(a)} or ${an(b)}?`, `The ${big} is bigger.`];
+    },
+    () => {
+      const [n, a, t] = [pick(names), pick(keys), pick(things)];
+      return [`Write a sentence about ${n}, ${an(a)} and a ${t}.`, `${n} showed the ${t} to the ${a}.`];
+    },
+    () => {
+      const [c, a] = [pick(colours), pick(keys)];
+      return [`Say that the ${a} is ${c} and likes ${animals[a]!.food}.`, `The ${c} ${a} likes ${animals[a]!.food}.`];
+    },
   ];
   return { document, instruction: () => pick(instructions)() };
 }
@@ -84,5 +155,10 @@ while (rows.size < 420) {
   const [instruction, output] = tuning.instruction();
   rows.set(instruction, output);
 }
-writeFileSync(join(folder, "instructions.jsonl"), [...rows].map(([instruction, output]) => `${JSON.stringify({ instruction, output })}\n`).join(""));
-console.log(`${documents.length} documents, ${documents.reduce((sum, { text }) => sum + text.length, 0)} characters; ${rows.size} instructions`);
+writeFileSync(
+  join(folder, "instructions.jsonl"),
+  [...rows].map(([instruction, output]) => `${JSON.stringify({ instruction, output })}\n`).join(""),
+);
+console.log(
+  `${documents.length} documents, ${documents.reduce((sum, { text }) => sum + text.length, 0)} characters; ${rows.size} instructions`,
+);

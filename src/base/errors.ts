@@ -22,7 +22,11 @@ export class ConfigError extends TunesmithError {
   readonly problems: readonly string[];
   constructor(problems: readonly string[] | string, options?: ErrorOptions) {
     const list = typeof problems === "string" ? [problems] : problems;
-    super("config", list.length === 1 ? list[0]! : `${list.length} problems in the configuration:\n${list.map((p) => `  - ${p}`).join("\n")}`, options);
+    super(
+      "config",
+      list.length === 1 ? list[0]! : `${list.length} problems in the configuration:\n${list.map((p) => `  - ${p}`).join("\n")}`,
+      options,
+    );
     this.problems = list;
   }
 }

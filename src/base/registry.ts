@@ -7,7 +7,5 @@ export function lookUp<Member extends { readonly name: string }>(kind: string, m
   if (found) return found;
   const names = members.map((member) => member.name);
   const nearest = nearestName(name, names);
-  throw new UnsupportedError(
-    `${kind} "${name}" is not known.${nearest ? ` Did you mean "${nearest}"?` : ""} Known: ${names.join(", ")}.`,
-  );
+  throw new UnsupportedError(`${kind} "${name}" is not known.${nearest ? ` Did you mean "${nearest}"?` : ""} Known: ${names.join(", ")}.`);
 }

@@ -35,9 +35,12 @@ export function createNodeEnvironment(command: readonly string[]): RunEnvironmen
       device,
     }),
     async hashModelFiles(folder) {
-      const names = (await folder.list()).filter((name) => name.endsWith(".safetensors") || name === "config.json" || name === "tokenizer.json").sort();
+      const names = (await folder.list())
+        .filter((name) => name.endsWith(".safetensors") || name === "config.json" || name === "tokenizer.json")
+        .sort();
       const hashed = [];
-      for (const file of names) hashed.push({ file, sha256: await hashFile(join(folder.name, file)), bytes: (await folder.open(file)).size });
+      for (const file of names)
+        hashed.push({ file, sha256: await hashFile(join(folder.name, file)), bytes: (await folder.open(file)).size });
       return hashed;
     },
     peakMemoryBytes: () => process.resourceUsage().maxRSS * 1024,
@@ -47,7 +50,9 @@ export function createNodeEnvironment(command: readonly string[]): RunEnvironmen
 /** A path stays; a hub name is looked up. */
 export async function resolveModelPath(model: string): Promise<string> {
   if (await isFolder(model)) return model;
-  throw new CheckpointError(`${model} is not a folder. Name the folder of a Hugging Face checkpoint (config.json, model.safetensors, tokenizer.json).`);
+  throw new CheckpointError(
+    `${model} is not a folder. Name the folder of a Hugging Face checkpoint (config.json, model.safetensors, tokenizer.json).`,
+  );
 }
 
 /** `auto` takes cuda where it works, else the processor. */
@@ -57,6 +62,7 @@ export async function createBackend(device: string) {
   if (device === "auto") return createOnnxBackend({ runtime, provider: (await tryDevice(runtime, "cuda")).available ? "cuda" : "cpu" });
   const { name } = deviceNamed(device);
   const { available, reason } = await tryDevice(runtime, name);
-  if (!available) throw new BackendError(`device ${name} cannot be used here: ${reason}. "tunesmith doctor" lists what can; device: cpu always works.`);
+  if (!available)
+    throw new BackendError(`device ${name} cannot be used here: ${reason}. "tunesmith doctor" lists what can; device: cpu always works.`);
   return createOnnxBackend({ runtime, provider: name });
 }

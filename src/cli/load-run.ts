@@ -30,7 +30,11 @@ export async function openChosenModel({ model, adapter, device }: ModelChoice): 
   else if (adapter !== undefined) adapterPath = (await runFolder(adapter))?.adapterPath ?? adapter;
   const loadedAdapter = adapterPath === undefined ? undefined : await readAdapter(openFolder(adapterPath));
   basePath = await resolveModelPath(basePath);
-  const loaded = await openModel({ folder: openFolder(basePath), backend: await createBackend(device), ...(loadedAdapter && { adapter: loadedAdapter }) });
+  const loaded = await openModel({
+    folder: openFolder(basePath),
+    backend: await createBackend(device),
+    ...(loadedAdapter && { adapter: loadedAdapter }),
+  });
   return { loaded, basePath, adapterPath };
 }
 
@@ -39,7 +43,10 @@ async function runFolder(path: string): Promise<{ basePath: string; adapterPath:
   const text = await readFile(join(path, "config.yaml"), "utf8").catch(() => undefined);
   if (text === undefined) return undefined;
   if (await isFolder(join(path, "model"))) return { basePath: join(path, "model"), adapterPath: undefined };
-  if (!(await isFolder(join(path, "adapter")))) throw new ConfigError(`${path} is a run that has not finished: it holds neither adapter/ nor model/. Continue it with: tunesmith train ${join(path, "config.yaml")} --resume`);
+  if (!(await isFolder(join(path, "adapter"))))
+    throw new ConfigError(
+      `${path} is a run that has not finished: it holds neither adapter/ nor model/. Continue it with: tunesmith train ${join(path, "config.yaml")} --resume`,
+    );
   const { model } = parseConfigText(text, join(path, "config.yaml"));
   if (typeof model !== "string") throw new CheckpointError(`${path}/config.yaml does not name its model.`);
   return { basePath: model, adapterPath: join(path, "adapter") };

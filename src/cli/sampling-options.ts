@@ -1,8 +1,8 @@
 /** Options that generate and chat share. */
 import type { Command as Commander } from "commander";
 import { ConfigError } from "../base/errors.ts";
-import type { GenerateOptions } from "../generation/generate.ts";
 import type { LoadedModel } from "../execution/loaded-model.ts";
+import type { GenerateOptions } from "../generation/generate.ts";
 
 export interface SamplingFlags {
   readonly temperature: number;
@@ -37,9 +37,19 @@ export const addSamplingOptions = (command: Commander): Commander =>
     .option("--device <name>", "auto, cpu, webgpu or cuda", "auto");
 
 /** What generate() needs of the flags and the checkpoint. */
-export function generationOptions(flags: SamplingFlags, { checkpoint, tokenizer, model }: LoadedModel): Pick<GenerateOptions, "sampling" | "maxNewTokens" | "maxLength" | "eosTokenIds" | "stopStrings" | "seed"> {
+export function generationOptions(
+  flags: SamplingFlags,
+  { checkpoint, tokenizer, model }: LoadedModel,
+): Pick<GenerateOptions, "sampling" | "maxNewTokens" | "maxLength" | "eosTokenIds" | "stopStrings" | "seed"> {
   const { temperature, topK, topP, minP, repetitionPenalty, maxNewTokens, stop, seed } = flags;
   const declared = checkpoint.generationConfig.eos_token_id ?? checkpoint.config.eos_token_id;
   const ids = [declared, tokenizer.eosTokenId].flat().filter((id): id is number => typeof id === "number");
-  return { sampling: { temperature, topK, topP, minP, repetitionPenalty }, maxNewTokens, maxLength: model.maxPositionEmbeddings, eosTokenIds: [...new Set(ids)], stopStrings: stop, seed };
+  return {
+    sampling: { temperature, topK, topP, minP, repetitionPenalty },
+    maxNewTokens,
+    maxLength: model.maxPositionEmbeddings,
+    eosTokenIds: [...new Set(ids)],
+    stopStrings: stop,
+    seed,
+  };
 }

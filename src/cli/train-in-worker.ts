@@ -18,7 +18,13 @@ export type TrainMessage =
   | { readonly kind: "evaluation"; readonly event: EvaluationEvent }
   | { readonly kind: "notice"; readonly text: string }
   | { readonly kind: "result"; readonly result: TrainRunResult }
-  | { readonly kind: "error"; readonly code: string | undefined; readonly message: string; readonly problems?: readonly string[]; readonly stack: string | undefined };
+  | {
+      readonly kind: "error";
+      readonly code: string | undefined;
+      readonly message: string;
+      readonly problems?: readonly string[];
+      readonly stack: string | undefined;
+    };
 
 export interface TrainInWorkerOptions extends TrainJob {
   readonly signal: AbortSignal;
@@ -36,7 +42,13 @@ export function trainInWorker({ signal, onEvent, ...job }: TrainInWorkerOptions)
       else onEvent(message);
     });
     worker.on("error", reject);
-    worker.on("exit", (code) => reject(new CheckpointError(`the training thread ended with code ${code} before it had a result; the system may have run out of memory. Continue with --resume.`)));
+    worker.on("exit", (code) =>
+      reject(
+        new CheckpointError(
+          `the training thread ended with code ${code} before it had a result; the system may have run out of memory. Continue with --resume.`,
+        ),
+      ),
+    );
   }).finally(() => signal.removeEventListener("abort", stop));
 }
 

@@ -40,7 +40,12 @@ parentPort!.close();
 
 function describePrepared({ loaded, train, validation, heldOut, trainableParameters, allParameters, totalSteps }: PreparedRun): string[] {
   const { report } = train;
-  const template = report.chatTemplate === "plain" ? ", plain template (the checkpoint has none)" : report.chatTemplate ? ", the checkpoint's chat template" : "";
+  const template =
+    report.chatTemplate === "plain"
+      ? ", plain template (the checkpoint has none)"
+      : report.chatTemplate
+        ? ", the checkpoint's chat template"
+        : "";
   const lost = [
     ...(report.truncated > 0 ? [`${report.truncated} truncated`] : []),
     ...(report.droppedOverlong > 0 ? [`${report.droppedOverlong} dropped as too long`] : []),

@@ -49,7 +49,10 @@ export interface Dataset {
 export function prepareDataset(options: PrepareOptions): Dataset {
   const { rows, tokenizer, maxLength } = options;
   if (rows.length === 0) throw new DataError("the data set is empty. Check data.train: it must name files with at least one row.");
-  const format = chooseFormat(options.format, rows.map(({ row }) => row));
+  const format = chooseFormat(
+    options.format,
+    rows.map(({ row }) => row),
+  );
   const template = chatTemplateOf(tokenizer);
   const examples: TokenizedExample[] = [];
   let [truncated, droppedOverlong, droppedUnsupervised] = [0, 0, 0];
@@ -62,7 +65,10 @@ export function prepareDataset(options: PrepareOptions): Dataset {
     let pieces = [example];
     if (example.inputIds.length > maxLength) {
       if (sample.kind === "text") pieces = cut(example, maxLength);
-      else if (options.overlong === "error") throw new DataError(`${at}: the row has ${example.inputIds.length} tokens; data.maxLength is ${maxLength}. Raise it, or set data.overlong to truncate or drop.`);
+      else if (options.overlong === "error")
+        throw new DataError(
+          `${at}: the row has ${example.inputIds.length} tokens; data.maxLength is ${maxLength}. Raise it, or set data.overlong to truncate or drop.`,
+        );
       else if (options.overlong === "drop") {
         droppedOverlong++;
         continue;
@@ -78,24 +84,42 @@ export function prepareDataset(options: PrepareOptions): Dataset {
     }
   }
   if (examples.length === 0) {
-    throw new DataError(`no row has a token to learn from: of ${rows.length} rows ${droppedUnsupervised} have all labels masked and ${droppedOverlong} are longer than data.maxLength ${maxLength}. Check data.lossOn, data.format (here: ${format.name}) and data.maxLength.`);
+    throw new DataError(
+      `no row has a token to learn from: of ${rows.length} rows ${droppedUnsupervised} have all labels masked and ${droppedOverlong} are longer than data.maxLength ${maxLength}. Check data.lossOn, data.format (here: ${format.name}) and data.maxLength.`,
+    );
   }
   const tokens = examples.reduce((sum, { inputIds }) => sum + inputIds.length, 0);
-  const supervisedTokens = examples.reduce((sum, { labels }) => sum + labels.subarray(1).reduce((n, label) => n + Number(label !== ignoredLabel), 0), 0);
+  const supervisedTokens = examples.reduce(
+    (sum, { labels }) => sum + labels.subarray(1).reduce((n, label) => n + Number(label !== ignoredLabel), 0),
+    0,
+  );
   return {
     examples,
     report: {
-      ...{ format: format.name, rows: rows.length, examples: examples.length, truncated, droppedOverlong, droppedUnsupervised, tokens, supervisedTokens },
+      ...{
+        format: format.name,
+        rows: rows.length,
+        examples: examples.length,
+        truncated,
+        droppedOverlong,
+        droppedUnsupervised,
+        tokens,
+        supervisedTokens,
+      },
       ...(chats && { chatTemplate: tokenizer.chatTemplate === undefined ? ("plain" as const) : ("checkpoint" as const) }),
     },
   };
 }
 
 /** The checkpoint's template, or the plain one where it has none. */
-export const chatTemplateOf = (tokenizer: Tokenizer): ChatTemplate => createChatTemplate(tokenizer.chatTemplate ?? plainTemplate, tokenizer);
+export const chatTemplateOf = (tokenizer: Tokenizer): ChatTemplate =>
+  createChatTemplate(tokenizer.chatTemplate ?? plainTemplate, tokenizer);
 
 function readRow(format: DataFormat, { row, at }: SourceRow): Sample {
-  if (!format.matches(row)) throw new DataError(`${at}: the row does not fit the format ${format.name} (${format.summary}); its columns are ${Object.keys(row).join(", ") || "none"}.`);
+  if (!format.matches(row))
+    throw new DataError(
+      `${at}: the row does not fit the format ${format.name} (${format.summary}); its columns are ${Object.keys(row).join(", ") || "none"}.`,
+    );
   return atRow(at, () => format.read(row));
 }
 
@@ -109,12 +133,16 @@ function atRow<Result>(at: string, action: () => Result): Result {
 
 function checkIds({ inputIds }: TokenizedExample, { at, vocabSize }: { at: string; vocabSize: number }): void {
   const wrong = inputIds.find((id) => id < 0 || id >= vocabSize);
-  if (wrong !== undefined) throw new DataError(`${at}: token id ${wrong} is outside the model's vocabulary of ${vocabSize}. The tokenizer does not belong to this model.`);
+  if (wrong !== undefined)
+    throw new DataError(
+      `${at}: token id ${wrong} is outside the model's vocabulary of ${vocabSize}. The tokenizer does not belong to this model.`,
+    );
 }
 
 /** Consecutive pieces of at most `size` tokens. */
 function cut({ inputIds, labels }: TokenizedExample, size: number): TokenizedExample[] {
   const pieces: TokenizedExample[] = [];
-  for (let start = 0; start < inputIds.length; start += size) pieces.push({ inputIds: inputIds.slice(start, start + size), labels: labels.slice(start, start + size) });
+  for (let start = 0; start < inputIds.length; start += size)
+    pieces.push({ inputIds: inputIds.slice(start, start + size), labels: labels.slice(start, start + size) });
   return pieces;
 }

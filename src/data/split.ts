@@ -33,6 +33,10 @@ export function splitRows({ rows, validationShare, testShare, seed }: SplitOptio
 function promptOf(row: Row): string {
   const turns = (row.messages ?? row.conversations) as { role?: string; from?: string; content?: string; value?: string }[] | undefined;
   const opening = Array.isArray(turns) ? turns.find(({ role, from }) => (role ?? from) === "user" || from === "human") : undefined;
-  const prompt = opening ? (opening.content ?? opening.value) : row.instruction !== undefined ? `${row.instruction}\n${row.input ?? ""}` : (row.prompt ?? JSON.stringify(row));
+  const prompt = opening
+    ? (opening.content ?? opening.value)
+    : row.instruction !== undefined
+      ? `${row.instruction}\n${row.input ?? ""}`
+      : (row.prompt ?? JSON.stringify(row));
   return String(prompt).toLowerCase().replace(/\s+/g, " ").trim();
 }

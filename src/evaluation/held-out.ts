@@ -2,6 +2,9 @@
 import type { TokenizedExample } from "../data/batch.ts";
 import { collate } from "../data/batches.ts";
 import type { TrainingEngine } from "../execution/engine.ts";
+import { loss } from "./metrics/loss.ts";
+import { perplexity } from "./metrics/perplexity.ts";
+import { tokenAccuracy } from "./metrics/token-accuracy.ts";
 import type { DocumentLoss } from "./paired-bootstrap.ts";
 
 export interface HeldOutResult {
@@ -44,6 +47,12 @@ export async function evaluateHeldOut(
     });
     start = end;
   }
-  const loss = lossSum / tokens;
-  return { loss, perplexity: Math.exp(loss), tokenAccuracy: correct / tokens, tokens, documents };
+  const totals = { lossSum, tokens, correct };
+  return {
+    loss: loss.compute(totals),
+    perplexity: perplexity.compute(totals),
+    tokenAccuracy: tokenAccuracy.compute(totals),
+    tokens,
+    documents,
+  };
 }

@@ -27,11 +27,16 @@ export async function readAdapter(folder: Folder): Promise<Adapter> {
   const kind = String(json.peft_type);
   const known = (methods as readonly Method[]).filter(({ peftType }) => peftType !== undefined);
   const method = known.find(({ peftType }) => peftType === kind);
-  if (!method) throw new UnsupportedError(`${folder.name}/${configFile}: peft_type "${kind}" is not supported; known: ${known.map(({ peftType }) => peftType).join(", ")}.`);
-  if (!(await folder.has(weightsFile))) throw new CheckpointError(`${folder.name} has no ${weightsFile}. Name the folder of a PEFT adapter.`);
+  if (!method)
+    throw new UnsupportedError(
+      `${folder.name}/${configFile}: peft_type "${kind}" is not supported; known: ${known.map(({ peftType }) => peftType).join(", ")}.`,
+    );
+  if (!(await folder.has(weightsFile)))
+    throw new CheckpointError(`${folder.name} has no ${weightsFile}. Name the folder of a PEFT adapter.`);
   const file = await openSafetensors(await folder.open(weightsFile));
   const tensors = new Map<string, ParameterData>();
-  for (const [name, entry] of file.tensors) tensors.set(name, { shape: entry.shape, data: toFloat32({ name, dtype: entry.dtype, bytes: await readTensor(file, entry) }) });
+  for (const [name, entry] of file.tensors)
+    tensors.set(name, { shape: entry.shape, data: toFloat32({ name, dtype: entry.dtype, bytes: await readTensor(file, entry) }) });
   return {
     method,
     config: method.fromPeft!(json),
@@ -49,28 +54,50 @@ interface CopyOptions {
 
 function copyInto({ tensors, store, attached, name: folder }: CopyOptions): void {
   const problems: string[] = [];
-  const wanted = new Map([...store.parameters.values()].filter(({ gradient }) => gradient).map((parameter) => [attached.adapter!.fileName(parameter.spec.name), parameter]));
+  const wanted = new Map(
+    [...store.parameters.values()]
+      .filter(({ gradient }) => gradient)
+      .map((parameter) => [attached.adapter!.fileName(parameter.spec.name), parameter]),
+  );
   for (const [name, { spec, tensor }] of wanted) {
     const found = tensors.get(name);
     if (!found) problems.push(`${name} is missing`);
-    else if (found.shape.join() !== spec.shape.join()) problems.push(`${name} is [${found.shape.join(", ")}], this base needs [${spec.shape.join(", ")}]`);
+    else if (found.shape.join() !== spec.shape.join())
+      problems.push(`${name} is [${found.shape.join(", ")}], this base needs [${spec.shape.join(", ")}]`);
     else (tensor.data as Float32Array).set(found.data);
   }
   for (const name of tensors.keys()) {
-    if (!wanted.has(name)) problems.push(`${name} has no place in this base${nearestName(name, [...wanted.keys()]) ? ` (nearest: ${nearestName(name, [...wanted.keys()])})` : ""}`);
+    if (!wanted.has(name))
+      problems.push(
+        `${name} has no place in this base${nearestName(name, [...wanted.keys()]) ? ` (nearest: ${nearestName(name, [...wanted.keys()])})` : ""}`,
+      );
   }
   if (problems.length === 0) return;
   const shown = problems.slice(0, 8).map((problem) => `\n  - ${problem}`);
-  throw new CheckpointError(`${folder}: the adapter does not fit this base model (${problems.length} differences):${shown.join("")}\nUse the base that adapter_config.json names in base_model_name_or_path.`);
+  throw new CheckpointError(
+    `${folder}: the adapter does not fit this base model (${problems.length} differences):${shown.join("")}\nUse the base that adapter_config.json names in base_model_name_or_path.`,
+  );
 }
 
 /** The files of an adapter folder. @throws UnsupportedError if the method has no adapter of its own */
-export function encodeAdapter({ store, method, baseModel }: { store: ParameterStore; method: AttachedMethod; baseModel: string }): Record<string, string | AsyncIterable<Uint8Array>> {
+export function encodeAdapter({
+  store,
+  method,
+  baseModel,
+}: {
+  store: ParameterStore;
+  method: AttachedMethod;
+  baseModel: string;
+}): Record<string, string | AsyncIterable<Uint8Array>> {
   const { adapter } = method;
-  if (!adapter) throw new UnsupportedError("this method trains the model's own weights, so there is no adapter to write. Export the merged model instead.");
+  if (!adapter)
+    throw new UnsupportedError(
+      "this method trains the model's own weights, so there is no adapter to write. Export the merged model instead.",
+    );
   const tensors = new Map<string, TensorToWrite>();
   const trained = [...store.parameters.values()].filter(({ gradient }) => gradient);
-  for (const { spec, tensor } of trained) tensors.set(adapter.fileName(spec.name), { dtype: "F32", shape: spec.shape, read: async () => bytesOf(tensor.data as Float32Array) });
+  for (const { spec, tensor } of trained)
+    tensors.set(adapter.fileName(spec.name), { dtype: "F32", shape: spec.shape, read: async () => bytesOf(tensor.data as Float32Array) });
   const sorted = new Map([...tensors].sort(([a], [b]) => (a < b ? -1 : 1)));
   return { [configFile]: `${JSON.stringify(adapter.config(baseModel), null, 2)}\n`, [weightsFile]: encodeSafetensors(sorted) };
 }
@@ -86,4 +113,3 @@ export function mergedParameter({ name, store, method }: { name: string; store: 
   const base = read(name);
   return method.adapter?.merge(name, base, read) ?? base;
 }
-

@@ -1,7 +1,8 @@
 /** A checkpoint opened for use: model, tokenizer, method, parameters in memory, on one backend. */
+
+import type { Backend } from "../backends/backend.ts";
 import type { Folder } from "../base/byte-source.ts";
 import { createRandom } from "../base/random.ts";
-import type { Backend } from "../backends/backend.ts";
 import { loadTokenizer, type Tokenizer } from "../data/tokenizers/tokenizer.ts";
 import type { AttachedMethod, Method } from "../methods/method.ts";
 import type { CausalLm } from "../models/causal-lm.ts";
@@ -45,7 +46,13 @@ export async function openModel({ folder, backend, method, adapter, seed = 0 }: 
   const tokenizer = await loadTokenizer(folder);
   const chosen = adapter ?? method;
   const attached = chosen ? chosen.method.attach({ model, ...description }, chosen.config) : untouched;
-  const store = await loadParameters({ specs: description.parameters, method: attached, source: weightsOf(checkpoint), random: createRandom(seed), storable: backend.storable });
+  const store = await loadParameters({
+    specs: description.parameters,
+    method: attached,
+    source: weightsOf(checkpoint),
+    random: createRandom(seed),
+    storable: backend.storable,
+  });
   adapter?.loadInto(store, attached);
   return { backend, checkpoint, model, tokenizer, method: attached, store, dtypeOf: (name) => store.parameters.get(name)!.tensor.dtype };
 }

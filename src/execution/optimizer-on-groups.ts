@@ -27,7 +27,12 @@ export interface OptimizerOnGroupsOptions {
   readonly groups: readonly ParameterGroup[];
 }
 
-export async function createOptimizerOnGroups({ backend, optimizer, config, groups }: OptimizerOnGroupsOptions): Promise<OptimizerOnGroups> {
+export async function createOptimizerOnGroups({
+  backend,
+  optimizer,
+  config,
+  groups,
+}: OptimizerOnGroupsOptions): Promise<OptimizerOnGroups> {
   const hyperNames = Object.keys(optimizer.hyperValues(config, { step: 1, learningRate: 1, decays: true }));
   const executable = await backend.compile(buildGraph(optimizer, { config, hyperNames }), { name: `${optimizer.name} update` });
   const states = groups.map(({ parameters }) => new Map(optimizer.stateNames.map((name) => [name, new Float32Array(parameters.length)])));

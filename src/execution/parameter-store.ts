@@ -3,9 +3,10 @@
  * side by side in two flat vectors, with and without weight decay; parameters, gradients and optimizer state are views
  * into flat vectors, so that clipping and the optimizer see one long vector instead of hundreds of small ones.
  */
+
+import type { HostTensor } from "../backends/backend.ts";
 import { CheckpointError } from "../base/errors.ts";
 import type { Random } from "../base/random.ts";
-import type { HostTensor } from "../backends/backend.ts";
 import type { AttachedMethod } from "../methods/method.ts";
 import type { ParameterSpec } from "../models/segment-builder.ts";
 import { type DType, isFloat } from "../tensor/dtype.ts";
@@ -54,7 +55,14 @@ export interface LoadParametersOptions {
 export async function loadParameters({ specs, method, source, random, storable }: LoadParametersOptions): Promise<ParameterStore> {
   const all = [...specs, ...method.added];
   const trained = all.filter(({ name }) => method.trains(name));
-  const groups = [true, false].map((decays) => createGroup(trained.filter((spec) => decaysWeight(spec) === decays), decays)).filter(({ layout }) => layout.size > 0);
+  const groups = [true, false]
+    .map((decays) =>
+      createGroup(
+        trained.filter((spec) => decaysWeight(spec) === decays),
+        decays,
+      ),
+    )
+    .filter(({ layout }) => layout.size > 0);
   const parameters = new Map<string, StoredParameter>();
   let frozenBytes = 0;
   for (const spec of all) {
@@ -67,7 +75,9 @@ export async function loadParameters({ specs, method, source, random, storable }
       const gradient = group.gradients.subarray(offset, offset + length);
       parameters.set(spec.name, { spec, tensor: { dtype: "float32", dims: spec.shape, data }, gradient });
     } else {
-      const tensor = added ? { dtype: "float32" as const, dims: spec.shape, data: added.initialise(random) } : await loadFrozen({ spec, source, storable });
+      const tensor = added
+        ? { dtype: "float32" as const, dims: spec.shape, data: added.initialise(random) }
+        : await loadFrozen({ spec, source, storable });
       frozenBytes += tensor.data.byteLength;
       parameters.set(spec.name, { spec, tensor });
     }
@@ -89,10 +99,19 @@ function createGroup(specs: readonly ParameterSpec[], decays: boolean): Paramete
   return { decays, parameters: new Float32Array(size), gradients: new Float32Array(size), layout };
 }
 
-async function loadFrozen({ spec, source, storable }: { spec: ParameterSpec; source: WeightSource; storable: readonly DType[] }): Promise<HostTensor> {
+async function loadFrozen({
+  spec,
+  source,
+  storable,
+}: {
+  spec: ParameterSpec;
+  source: WeightSource;
+  storable: readonly DType[];
+}): Promise<HostTensor> {
   const dtype = source.dtypeOf(spec.name);
   if (!isFloat(dtype)) throw new CheckpointError(`${spec.name} is stored as ${dtype}; expected float32, float16 or bfloat16.`);
-  if (dtype === "float32" || !storable.includes(dtype)) return { dtype: "float32", dims: spec.shape, data: await source.readFloat32(spec.name) };
+  if (dtype === "float32" || !storable.includes(dtype))
+    return { dtype: "float32", dims: spec.shape, data: await source.readFloat32(spec.name) };
   const data = new Uint16Array(spec.shape.reduce((product, n) => product * n, 1));
   await source.readInto(spec.name, new Uint8Array(data.buffer));
   return { dtype, dims: spec.shape, data };

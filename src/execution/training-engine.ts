@@ -6,11 +6,11 @@ import type { Backend, HostTensor } from "../backends/backend.ts";
 import type { Batch } from "../data/batch.ts";
 import type { Graph } from "../tensor/graph.ts";
 import { type DimBindings, evaluateShape } from "../tensor/shape.ts";
-import type { EngineState, EvaluationResult, StepResult, TrainingEngine } from "./engine.ts";
 import { BatchContexts, type BlockContext, chooseChunks, int64 } from "./batch-context.ts";
+import type { EngineState, EvaluationResult, StepResult, TrainingEngine } from "./engine.ts";
 import type { OptimizerOnGroups } from "./optimizer-on-groups.ts";
 import type { ParameterStore } from "./parameter-store.ts";
-import { compileEvaluation, type CompiledSegment, compileTraining, type ProgramOptions, type TrainingProgram } from "./training-program.ts";
+import { type CompiledSegment, compileEvaluation, compileTraining, type ProgramOptions, type TrainingProgram } from "./training-program.ts";
 import { Workspace } from "./workspace.ts";
 
 /** Bytes of logits that one call of the head may make; more targets than fit are taken in several calls. */
@@ -45,7 +45,11 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     const pass = new Pass({ batch, chunks, program, context, seed, store: this.#options.store, workspace: this.#workspace });
     const hidden = await pass.forward(true);
     const { result, hiddenGradient } = await this.#head({ pass, hidden, gradientScale });
-    await pass.backward(hiddenGradient, (name, gradient) => this.#add(name, gradient), (name) => this.#target(name));
+    await pass.backward(
+      hiddenGradient,
+      (name, gradient) => this.#add(name, gradient),
+      (name) => this.#target(name),
+    );
     return result;
   }
 
@@ -189,7 +193,7 @@ class Pass {
 
   /** @returns hidden state after the last block [B, T, C] */
   async forward(holds: boolean): Promise<HostTensor> {
-    const { batch, program, context, workspace } = this.#options;
+    const { batch, program, context } = this.#options;
     const dims = [batch.batchSize, batch.tokens];
     let hidden = await this.#runForward(program.embedding, {
       index: 0,
@@ -199,7 +203,8 @@ class Pass {
     });
     for (const [layer, block] of program.blocks.entries()) {
       // A block with a backward pass needs its input again; otherwise two slots take turns.
-      const hiddenSlot = holds && (block.backward || program.blocks[layer + 1]?.backward) ? `hidden.${layer + 1}` : `hidden.turn.${layer % 2}`;
+      const hiddenSlot =
+        holds && (block.backward || program.blocks[layer + 1]?.backward) ? `hidden.${layer + 1}` : `hidden.turn.${layer % 2}`;
       hidden = await this.#runForward(block, { index: layer + 1, inputs: { ...context(layer), hidden }, hiddenSlot, holds });
     }
     return hidden;
@@ -219,7 +224,8 @@ class Pass {
       if (!backward) return;
       const outputs: Record<string, HostTensor> = {};
       for (const [name, value] of backward.graph.outputs) {
-        if (name === "hidden.gradient") outputs[name] = workspace.float32(`hidden.gradient.${this.#otherSlot(current)}`, evaluateShape(value.shape, this.#bindings));
+        if (name === "hidden.gradient")
+          outputs[name] = workspace.float32(`hidden.gradient.${this.#otherSlot(current)}`, evaluateShape(value.shape, this.#bindings));
         else {
           const parameter = segment.parameters.get(name.slice("gradient.".length))!.name;
           const accumulator = target(parameter);
@@ -272,7 +278,8 @@ interface ForwardCall {
 
 function parameterInputs({ segment }: CompiledSegment, graph: Graph | undefined, store: ParameterStore): Record<string, HostTensor> {
   const inputs: Record<string, HostTensor> = {};
-  for (const [local, spec] of segment.parameters) if (!graph || graph.inputs.has(local)) inputs[local] = store.parameters.get(spec.name)!.tensor;
+  for (const [local, spec] of segment.parameters)
+    if (!graph || graph.inputs.has(local)) inputs[local] = store.parameters.get(spec.name)!.tensor;
   return inputs;
 }
 

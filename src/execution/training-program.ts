@@ -77,11 +77,15 @@ export async function compileEvaluation(options: ProgramOptions, chunks: number)
   return { embedding, blocks, head, gradientReaches: blocks.map(() => false) };
 }
 
-function segmentContext({ model, method, dtypeOf }: ProgramOptions, { chunks, regularisers }: { chunks: number; regularisers: readonly ModelHooks[] }): SegmentContext {
+function segmentContext(
+  { model, method, dtypeOf }: ProgramOptions,
+  { chunks, regularisers }: { chunks: number; regularisers: readonly ModelHooks[] },
+): SegmentContext {
   return { model, chunks, options: { hooks: [method.hooks, ...regularisers], dtypeOf } };
 }
 
-const trainsAny = (segment: Segment, trains: (name: string) => boolean): boolean => [...segment.parameters.values()].some(({ name }) => trains(name));
+const trainsAny = (segment: Segment, trains: (name: string) => boolean): boolean =>
+  [...segment.parameters.values()].some(({ name }) => trains(name));
 
 async function compileSegment(backend: Backend, options: Parameters<typeof differentiateSegment>[0]): Promise<CompiledSegment> {
   const { segment } = options;
@@ -112,10 +116,15 @@ async function compileHead(
     const seed = graph.input("gradientScale", { dtype: "float32", shape: [] });
     const targets = new Map<string, Value>();
     if (needsRowGradient) targets.set("rows.gradient", graph.inputs.get("rows")!);
-    for (const [local, spec] of segment.parameters) if (method.trains(spec.name)) targets.set(`gradient.${local}`, graph.inputs.get(local)!);
+    for (const [local, spec] of segment.parameters)
+      if (method.trains(spec.name)) targets.set(`gradient.${local}`, graph.inputs.get(local)!);
     const found = gradients({ graph, outputs: [{ value: lossSum!, gradient: seed }], wrt: [...targets.values()] });
     [...targets.keys()].forEach((name, i) => found[i] && outputs.set(name, found[i]));
   }
   const joined = extract({ graph, inputs: new Map(), outputs });
-  return { segment, forwardGraph: joined, forward: await backend.compile(joined, { name: evaluates ? "head evaluation" : "head training" }) };
+  return {
+    segment,
+    forwardGraph: joined,
+    forward: await backend.compile(joined, { name: evaluates ? "head evaluation" : "head training" }),
+  };
 }

@@ -1,6 +1,7 @@
 /** A Hugging Face folder of the tuned model: the base's config and tokenizer files, and weights with the adapter folded in. */
-import type { FileContent } from "../base/folder-shelf.ts";
+
 import type { Folder } from "../base/byte-source.ts";
+import type { FileContent } from "../base/folder-shelf.ts";
 import { mergedParameter } from "../execution/adapter-files.ts";
 import type { LoadedModel } from "../execution/loaded-model.ts";
 import { findTensor } from "../models/weights/checkpoint.ts";
@@ -9,7 +10,18 @@ import { float32ToBfloat16, float32ToFloat16 } from "../models/weights/half.ts";
 import { encodeSafetensors, type TensorToWrite } from "../models/weights/safetensors.ts";
 
 /** Files beside the weights that belong to a model. */
-const companions = ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt", "vocab.txt", "tokenizer.model", "chat_template.jinja"];
+const companions = [
+  "config.json",
+  "generation_config.json",
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "vocab.json",
+  "merges.txt",
+  "vocab.txt",
+  "tokenizer.model",
+  "chat_template.jinja",
+];
 
 /** Every tensor keeps the element type it has in the base checkpoint. */
 export async function mergedCheckpointFiles(loaded: LoadedModel, base: Folder): Promise<Record<string, FileContent>> {

@@ -30,14 +30,20 @@ interface Compiled {
 export async function createDecoder({ backend, model, method, store }: DecoderOptions): Promise<Decoder> {
   const dtypeOf = (name: string) => store.parameters.get(name)!.tensor.dtype;
   const context: SegmentContext = { model, chunks: 1, options: { hooks: [method.hooks], dtypeOf } };
-  const compile = async (segment: Segment): Promise<Compiled> => ({ segment, executable: await backend.compile(segment.graph, { name: `${segment.name} decoding` }) });
+  const compile = async (segment: Segment): Promise<Compiled> => ({
+    segment,
+    executable: await backend.compile(segment.graph, { name: `${segment.name} decoding` }),
+  });
   const embedding = await compile(buildEmbedding(context));
   const blocks: Compiled[] = [];
   for (let layer = 0; layer < model.numHiddenLayers; layer++) blocks.push(await compile(buildBlock(context, { layer, cached: true })));
   const head = await compile(
-    buildHead(context, ({ features, vocabulary }, build) => build.graph.output("logits", matmul(features, build.parameter(vocabulary), { transposeB: true }))),
+    buildHead(context, ({ features, vocabulary }, build) =>
+      build.graph.output("logits", matmul(features, build.parameter(vocabulary), { transposeB: true })),
+    ),
   );
-  const parameters = ({ segment }: Compiled): Record<string, HostTensor> => Object.fromEntries([...segment.parameters].map(([local, { name }]) => [local, store.parameters.get(name)!.tensor]));
+  const parameters = ({ segment }: Compiled): Record<string, HostTensor> =>
+    Object.fromEntries([...segment.parameters].map(([local, { name }]) => [local, store.parameters.get(name)!.tensor]));
   const run = (compiled: Compiled, inputs: Record<string, HostTensor>): Promise<Record<string, HostTensor>> => {
     const all: Record<string, HostTensor> = { ...inputs, ...parameters(compiled) };
     return compiled.executable.run(Object.fromEntries([...compiled.segment.graph.inputs.keys()].map((name) => [name, all[name]!])));
@@ -61,7 +67,9 @@ export async function createDecoder({ backend, model, method, store }: DecoderOp
       const positionIds = Int32Array.from(ids, (_, i) => length + i);
       const past = { tokens: length, documentIds: new Int32Array(length), positionIds: Int32Array.from({ length }, (_, i) => i) };
       const blockContext = await contexts.create({ batchSize: 1, tokens, documentIds: new Int32Array(tokens), positionIds, past }, 1);
-      let hidden = (await run(embedding, { inputIds: int64(Int32Array.from(ids), [1, tokens]), positionIds: int64(positionIds, [1, tokens]) })).hidden!;
+      let hidden = (
+        await run(embedding, { inputIds: int64(Int32Array.from(ids), [1, tokens]), positionIds: int64(positionIds, [1, tokens]) })
+      ).hidden!;
       for (const [layer, block] of blocks.entries()) {
         const outputs = await run(block, { ...blockContext(layer), hidden, ...(cache[layer] ?? { pastKey: noPast, pastValue: noPast }) });
         hidden = outputs.hidden!;

@@ -34,11 +34,18 @@ export interface GenerationPiece {
 export async function* generate(options: GenerateOptions): AsyncGenerator<GenerationPiece> {
   const { decoder, tokenizer, promptIds, maxLength } = options;
   const used = decoder.length + promptIds.length;
-  if (promptIds.length === 0) throw new DataError("the prompt has no tokens. Give at least one character, or a tokenizer that adds a start token.");
-  if (used >= maxLength) throw new DataError(`the prompt has ${used} tokens; the model has positions for ${maxLength}. Shorten the prompt.`);
+  if (promptIds.length === 0)
+    throw new DataError("the prompt has no tokens. Give at least one character, or a tokenizer that adds a start token.");
+  if (used >= maxLength)
+    throw new DataError(`the prompt has ${used} tokens; the model has positions for ${maxLength}. Shorten the prompt.`);
   const random = createRandom(options.seed);
   const maxNewTokens = Math.min(options.maxNewTokens, maxLength - used);
-  const stopping = createStopping({ decoder: createStreamDecoder(tokenizer), eosTokenIds: options.eosTokenIds, stopStrings: options.stopStrings ?? [], maxNewTokens });
+  const stopping = createStopping({
+    decoder: createStreamDecoder(tokenizer),
+    eosTokenIds: options.eosTokenIds,
+    stopStrings: options.stopStrings ?? [],
+    maxNewTokens,
+  });
   const previousTokens = [...promptIds];
   let logits = await decoder.feed(promptIds);
   while (!options.signal?.aborted) {

@@ -19,7 +19,10 @@ export const freeze = defineMethod({
     const problems = config.trainable
       .filter((pattern) => !parameters.some(({ name }) => matchesGlob(name, pattern)))
       .map((pattern) => {
-        const nearest = nearestName(pattern, parameters.map(({ name }) => name));
+        const nearest = nearestName(
+          pattern,
+          parameters.map(({ name }) => name),
+        );
         return `method.trainable: "${pattern}" matches no parameter.${nearest ? ` The nearest is "${nearest}".` : ""}`;
       });
     if (problems.length > 0) throw new ConfigError(problems);

@@ -6,8 +6,8 @@
 import { z } from "zod";
 import { ConfigError, UnsupportedError } from "../base/errors.ts";
 import { nearestName } from "../base/nearest-name.ts";
-import { add, matmul } from "../tensor/ops/index.ts";
 import type { LinearModule } from "../models/segments.ts";
+import { add, matmul } from "../tensor/ops/index.ts";
 import { endsWithModule, matchesPattern, selectModules } from "./match-modules.ts";
 import { type AddedParameter, type AttachedMethod, defineMethod, type MethodTarget, type ParameterData } from "./method.ts";
 
@@ -37,7 +37,8 @@ export const lora = defineMethod({
   attach(target: MethodTarget, config: LoraConfig): AttachedMethod {
     const byModule = new Map(target.linears.map((linear) => [linear.module, linear]));
     const adapted = new Map<string, AdaptedLinear>();
-    for (const module of selectModules([...byModule.keys()], config.targetModules)) adapted.set(module, adapt(byModule.get(module)!, config));
+    for (const module of selectModules([...byModule.keys()], config.targetModules))
+      adapted.set(module, adapt(byModule.get(module)!, config));
     const saved = savedParameters(target, config);
 
     return {
@@ -65,10 +66,22 @@ export const lora = defineMethod({
   },
 
   fromPeft(config): LoraConfig {
-    for (const key of ["use_dora", "lora_bias", "use_qalora", "target_parameters", "layers_to_transform", "trainable_token_indices", "layer_replication"]) {
-      if (config[key]) throw new UnsupportedError(`adapter_config.json: ${key} ${JSON.stringify(config[key])} is not supported yet. Merge the adapter with PEFT and load the merged model.`);
+    for (const key of [
+      "use_dora",
+      "lora_bias",
+      "use_qalora",
+      "target_parameters",
+      "layers_to_transform",
+      "trainable_token_indices",
+      "layer_replication",
+    ]) {
+      if (config[key])
+        throw new UnsupportedError(
+          `adapter_config.json: ${key} ${JSON.stringify(config[key])} is not supported yet. Merge the adapter with PEFT and load the merged model.`,
+        );
     }
-    if (config.bias !== undefined && config.bias !== "none") throw new UnsupportedError(`adapter_config.json: bias "${config.bias}" is not supported yet; expected "none".`);
+    if (config.bias !== undefined && config.bias !== "none")
+      throw new UnsupportedError(`adapter_config.json: bias "${config.bias}" is not supported yet; expected "none".`);
     return configSchema.parse({
       name: "lora",
       rank: config.r,
@@ -96,7 +109,9 @@ function adapt(linear: LinearModule, config: LoraConfig): AdaptedLinear {
   const rank = patternValue(config.rankPattern, module) ?? config.rank;
   const alpha = patternValue(config.alphaPattern, module) ?? config.loraAlpha ?? 2 * config.rank;
   if (rank > Math.min(inFeatures, outFeatures)) {
-    throw new ConfigError(`method.rank: ${rank} is above the size of ${module} [${outFeatures}, ${inFeatures}]; choose at most ${Math.min(inFeatures, outFeatures)}.`);
+    throw new ConfigError(
+      `method.rank: ${rank} is above the size of ${module} [${outFeatures}, ${inFeatures}]; choose at most ${Math.min(inFeatures, outFeatures)}.`,
+    );
   }
   const bound = 1 / Math.sqrt(inFeatures);
   return {
@@ -124,11 +139,15 @@ function savedParameters({ model, parameters }: MethodTarget, config: LoraConfig
     const found = parameters.filter(({ name }) => endsWithModule(name.slice(0, name.lastIndexOf(".")), module));
     if (found.length === 0) {
       if (module === "lm_head" && model.tieWordEmbeddings) {
-        throw new ConfigError("method.modulesToSave: lm_head shares its matrix with the embeddings here (tie_word_embeddings), so it cannot be trained apart. Use method.name: freeze or full, or untie the checkpoint.");
+        throw new ConfigError(
+          "method.modulesToSave: lm_head shares its matrix with the embeddings here (tie_word_embeddings), so it cannot be trained apart. Use method.name: freeze or full, or untie the checkpoint.",
+        );
       }
       const modules = [...new Set(parameters.map(({ name }) => name.split(".").at(-2)!))];
       const nearest = nearestName(module, modules);
-      throw new ConfigError(`method.modulesToSave: "${module}" matches no module.${nearest ? ` Did you mean "${nearest}"?` : ""} Known: ${modules.join(", ")}.`);
+      throw new ConfigError(
+        `method.modulesToSave: "${module}" matches no module.${nearest ? ` Did you mean "${nearest}"?` : ""} Known: ${modules.join(", ")}.`,
+      );
     }
     for (const { name } of found) saved.add(name);
   }
@@ -157,7 +176,9 @@ function mergeInto(base: ParameterData, { linear, a, b }: { linear: AdaptedLinea
 
 /** The fields that PEFT 0.21 reads; what is not listed keeps PEFT's default. */
 function peftConfig(baseModel: string, config: LoraConfig, adapted: readonly AdaptedLinear[]): Record<string, unknown> {
-  const targets = Array.isArray(config.targetModules) ? config.targetModules : [...new Set(adapted.map(({ module }) => module.slice(module.lastIndexOf(".") + 1)))];
+  const targets = Array.isArray(config.targetModules)
+    ? config.targetModules
+    : [...new Set(adapted.map(({ module }) => module.slice(module.lastIndexOf(".") + 1)))];
   return {
     peft_type: "LORA",
     task_type: "CAUSAL_LM",

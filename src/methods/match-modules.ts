@@ -21,7 +21,8 @@ export function selectModules(modules: readonly string[], targets: "all-linear" 
   if (targets === "all-linear") return [...modules];
   if (typeof targets === "string") {
     const chosen = modules.filter((module) => new RegExp(`^(?:${targets})$`).test(module));
-    if (chosen.length === 0) throw new ConfigError(`method.targetModules: the pattern /${targets}/ matches no linear layer. ${known(modules)}`);
+    if (chosen.length === 0)
+      throw new ConfigError(`method.targetModules: the pattern /${targets}/ matches no linear layer. ${known(modules)}`);
     return chosen;
   }
   const problems = targets
@@ -34,5 +35,7 @@ export function selectModules(modules: readonly string[], targets: "all-linear" 
   return modules.filter((module) => targets.some((target) => endsWithModule(module, target)));
 }
 
-const lastParts = (modules: readonly string[]): string[] => [...new Set(modules.map((module) => module.slice(module.lastIndexOf(".") + 1)))];
+const lastParts = (modules: readonly string[]): string[] => [
+  ...new Set(modules.map((module) => module.slice(module.lastIndexOf(".") + 1))),
+];
 const known = (modules: readonly string[]): string => `Linear layers here: ${lastParts(modules).join(", ")}.`;

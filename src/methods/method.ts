@@ -53,4 +53,6 @@ export interface Method<Config = any> {
   fromPeft?(config: Readonly<Record<string, unknown>>): Config;
 }
 
-export const defineMethod = <Schema extends z.ZodType, M extends Method<z.output<Schema>>>(method: M & { readonly configSchema: Schema }): M => method;
+export const defineMethod = <Schema extends z.ZodType, M extends Method<z.output<Schema>>>(
+  method: M & { readonly configSchema: Schema },
+): M => method;

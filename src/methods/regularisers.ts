@@ -1,6 +1,6 @@
 /** Noise that is added while training and left out when evaluating. */
 import type { ModelHooks } from "../models/segment-builder.ts";
-import { add, mul, sub, constant } from "../tensor/ops/index.ts";
+import { add, constant, mul, sub } from "../tensor/ops/index.ts";
 
 /** Inverted dropout on every branch before it joins the residual stream, with probability p. */
 export const residualDropout = (p: number): ModelHooks => ({ residual: (branch, build) => build.dropout(branch, p) });

@@ -16,7 +16,8 @@ export class ConfigReader {
   number(key: string, fallback?: number): number {
     const value = this.#config[key] ?? fallback;
     if (value === undefined) throw new CheckpointError(`config.json lacks "${key}". Copy the config.json that belongs to these weights.`);
-    if (typeof value !== "number" || !Number.isFinite(value)) throw new CheckpointError(`config.json: ${key} is ${JSON.stringify(value)}; expected a number.`);
+    if (typeof value !== "number" || !Number.isFinite(value))
+      throw new CheckpointError(`config.json: ${key} is ${JSON.stringify(value)}; expected a number.`);
     return value;
   }
 
@@ -29,19 +30,23 @@ export class ConfigReader {
   object(key: string): Readonly<Record<string, unknown>> | undefined {
     const value = this.#config[key] ?? undefined;
     if (value === undefined) return undefined;
-    if (typeof value !== "object" || Array.isArray(value)) throw new CheckpointError(`config.json: ${key} is ${JSON.stringify(value)}; expected an object.`);
+    if (typeof value !== "object" || Array.isArray(value))
+      throw new CheckpointError(`config.json: ${key} is ${JSON.stringify(value)}; expected an object.`);
     return value as Record<string, unknown>;
   }
 
   list(key: string): readonly unknown[] | undefined {
     const value = this.#config[key] ?? undefined;
-    if (value !== undefined && !Array.isArray(value)) throw new CheckpointError(`config.json: ${key} is ${JSON.stringify(value)}; expected a list.`);
+    if (value !== undefined && !Array.isArray(value))
+      throw new CheckpointError(`config.json: ${key} is ${JSON.stringify(value)}; expected a list.`);
     return value as readonly unknown[] | undefined;
   }
 
   requireOneOf(key: string, known: readonly string[], fallback: string): string {
     const value = this.#config[key] ?? fallback;
     if (typeof value === "string" && known.includes(value)) return value;
-    throw new UnsupportedError(`config.json: ${key} ${JSON.stringify(value)} is not supported for this family; supported: ${known.join(", ")}.`);
+    throw new UnsupportedError(
+      `config.json: ${key} ${JSON.stringify(value)} is not supported for this family; supported: ${known.join(", ")}.`,
+    );
   }
 }

@@ -129,7 +129,6 @@ export class SegmentBuilder {
     const kept = greaterOrEqual(this.uniformLike(value), constant(this.graph, p));
     return where(kept, mul(value, 1 / (1 - p)), constant(this.graph, 0));
   }
-
 }
 
 export interface LinearOptions {

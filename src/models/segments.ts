@@ -2,9 +2,10 @@
  * Builds the graphs of a model's segments with their standard inputs and outputs. Named sizes: `batch`, `tokenChunk`
  * (T = chunks * tokenChunk), `pastTokens`, `positions` (rows of the rotary tables), `rows` (positions that have a target).
  */
-import { addDims, type Dim, dim, divideDims, multiplyDims } from "../tensor/shape.ts";
+
 import { Graph, type TensorType, type Value } from "../tensor/graph.ts";
 import { constant, equal, greaterOrEqual, less, logicalAnd, reshape, slice, sub, where } from "../tensor/ops/index.ts";
+import { addDims, type Dim, dim, divideDims, multiplyDims } from "../tensor/shape.ts";
 import type { BlockOutput, CausalLm, HeadOutput, MaskKind } from "./causal-lm.ts";
 import { keysSeen } from "./layers/attention.ts";
 import { type LinearLayout, type ModelHooks, type ParameterSpec, SegmentBuilder, type SegmentOptions } from "./segment-builder.ts";

@@ -6,12 +6,33 @@
  *    the spread part is <h, mean of W>.
  */
 import { z } from "zod";
-import { add, constant, greaterOrEqual, logSumExp, matmul, maximum, mul, neg, reduceMax, reduceMean, reduceSum, reshape, stopGradient, sub, where } from "../tensor/ops/index.ts";
+import {
+  add,
+  constant,
+  greaterOrEqual,
+  logSumExp,
+  matmul,
+  maximum,
+  mul,
+  neg,
+  reduceMax,
+  reduceMean,
+  reduceSum,
+  reshape,
+  stopGradient,
+  sub,
+  where,
+} from "../tensor/ops/index.ts";
 import type { Objective } from "./objective.ts";
 
 const configSchema = z.strictObject({
   name: z.literal("causal-lm"),
-  labelSmoothing: z.number().min(0).lt(1).default(0).describe("Share of the target mass that is spread over the vocabulary, 0 to below 1; 0.1 is usual where it is used."),
+  labelSmoothing: z
+    .number()
+    .min(0)
+    .lt(1)
+    .default(0)
+    .describe("Share of the target mass that is spread over the vocabulary, 0 to below 1; 0.1 is usual where it is used."),
 });
 
 export const causalLm = {

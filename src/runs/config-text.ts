@@ -6,10 +6,15 @@ import { ConfigError } from "../base/errors.ts";
 export function parseConfigText(text: string, file: string): Record<string, unknown> {
   const document = parseDocument(text, { prettyErrors: true });
   if (document.errors.length > 0) {
-    throw new ConfigError(document.errors.map(({ message, linePos }) => `${file}:${linePos?.[0].line ?? 1}:${linePos?.[0].col ?? 1}: ${message.split(" at line")[0]}`));
+    throw new ConfigError(
+      document.errors.map(
+        ({ message, linePos }) => `${file}:${linePos?.[0].line ?? 1}:${linePos?.[0].col ?? 1}: ${message.split(" at line")[0]}`,
+      ),
+    );
   }
   const value: unknown = document.toJS();
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new ConfigError(`${file}: expected a mapping with model, data and output; found ${value === null ? "nothing" : typeof value}.`);
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw new ConfigError(`${file}: expected a mapping with model, data and output; found ${value === null ? "nothing" : typeof value}.`);
   return value as Record<string, unknown>;
 }
 

@@ -14,10 +14,16 @@ const data = z.strictObject({
   train: files.describe("Files to learn from: JSONL, JSON, CSV, Parquet or text; a path, a glob or a list."),
   validation: files.optional().describe("Files to validate on. Without them a share of the training rows is held out."),
   test: files.optional().describe("Files for the final comparison with the base model."),
-  format: z.enum(["auto", ...formats.map(({ name }) => name)]).default("auto").describe("Row format; auto looks at the first rows and says what it found."),
+  format: z
+    .enum(["auto", ...formats.map(({ name }) => name)])
+    .default("auto")
+    .describe("Row format; auto looks at the first rows and says what it found."),
   validationShare: z.number().min(0).lt(1).default(0.1).describe("Share of the training rows held out for validation, by prompt."),
   testShare: z.number().min(0).lt(1).default(0).describe("Share held out for the final comparison; without one the validation rows serve."),
-  lossOn: z.enum(["assistant", "last-assistant", "all"]).default("assistant").describe("Which tokens are learned: all assistant turns, the last one, or everything."),
+  lossOn: z
+    .enum(["assistant", "last-assistant", "all"])
+    .default("assistant")
+    .describe("Which tokens are learned: all assistant turns, the last one, or everything."),
   maxLength: z.int().min(8).optional().describe("Longest sequence in tokens. Default: 512, or the model's own limit where that is lower."),
   packing: z.boolean().default(true).describe("Several documents in one sequence; attention stays inside each."),
   lengthBucketing: z.boolean().default(true).describe("Without packing: batches of similar lengths."),
@@ -51,7 +57,10 @@ const training = z.strictObject({
     .describe("Lower the learning rate when validation stands still."),
   neftuneNoiseAlpha: z.number().min(0).default(0).describe("Noise on the embeddings (NEFTune); 5 is usual, 0 is off."),
   dropout: z.number().min(0).lt(1).default(0).describe("Dropout on every residual branch."),
-  activationCheckpointing: z.enum(["none", "block"]).default("none").describe("block: keep only the input of every block and compute the rest again; a third slower, far less memory."),
+  activationCheckpointing: z
+    .enum(["none", "block"])
+    .default("none")
+    .describe("block: keep only the input of every block and compute the rest again; a third slower, far less memory."),
 });
 
 const memberOf = <Member extends { readonly configSchema: z.core.$ZodTypeDiscriminable }>(members: readonly Member[]) =>
@@ -78,14 +87,20 @@ export type RunConfig = Omit<z.output<typeof runConfigSchema>, "method" | "objec
   readonly schedule: Named;
 };
 
-const registries: Readonly<Record<string, readonly { readonly name: string }[]>> = { method: methods, objective: objectives, optimizer: optimizers, schedule: schedules };
+const registries: Readonly<Record<string, readonly { readonly name: string }[]>> = {
+  method: methods,
+  objective: objectives,
+  optimizer: optimizers,
+  schedule: schedules,
+};
 
 /** @throws ConfigError with every problem found */
 export function parseRunConfig(raw: unknown): RunConfig {
   const result = runConfigSchema.safeParse(raw);
   const problems = result.success ? [] : result.error.issues.flatMap((issue) => explain(issue, raw));
   const training = (raw as { training?: { epochs?: unknown; maxSteps?: unknown } } | undefined)?.training;
-  if (training?.epochs !== undefined && training.maxSteps !== undefined) problems.push("training: epochs and maxSteps are both given; keep one.");
+  if (training?.epochs !== undefined && training.maxSteps !== undefined)
+    problems.push("training: epochs and maxSteps are both given; keep one.");
   if (problems.length > 0) throw new ConfigError(problems);
   return result.data as unknown as RunConfig;
 }
@@ -104,10 +119,15 @@ function explain(issue: z.core.$ZodIssue, raw: unknown): string[] {
     const given = (valueAt(raw, [issue.path[0]!]) as { name?: unknown } | undefined)?.name;
     const names = registry.map(({ name }) => name);
     const nearest = nearestName(String(given), names);
-    return [`${String(issue.path[0])}.name: ${JSON.stringify(given)} is not known.${nearest ? ` Did you mean "${nearest}"?` : ""} Known: ${names.join(", ")}.`];
+    return [
+      `${String(issue.path[0])}.name: ${JSON.stringify(given)} is not known.${nearest ? ` Did you mean "${nearest}"?` : ""} Known: ${names.join(", ")}.`,
+    ];
   }
   const value = valueAt(raw, issue.path);
-  if (value === undefined) return [`${path || "config"}: missing. ${issue.message.replace("Invalid input: expected", "Expected a").replace(", received undefined", "")}.`];
+  if (value === undefined)
+    return [
+      `${path || "config"}: missing. ${issue.message.replace("Invalid input: expected", "Expected a").replace(", received undefined", "")}.`,
+    ];
   return [`${path || "config"}: ${JSON.stringify(value)} does not fit. ${issue.message.replace("Invalid input: ", "")}.`];
 }
 
@@ -122,7 +142,9 @@ function knownKeys(path: readonly PropertyKey[], raw: unknown): string[] {
   const [first] = path;
   if (first === undefined) return Object.keys(runConfigSchema.shape);
   const registry = registries[String(first)] as readonly { name: string; configSchema: z.ZodObject }[] | undefined;
-  let schema: unknown = registry ? registry.find(({ name }) => name === (valueAt(raw, [first]) as { name?: string } | undefined)?.name)?.configSchema : runConfigSchema.shape[first as "data"];
+  let schema: unknown = registry
+    ? registry.find(({ name }) => name === (valueAt(raw, [first]) as { name?: string } | undefined)?.name)?.configSchema
+    : runConfigSchema.shape[first as "data"];
   for (const key of path.slice(1)) schema = objectShape(schema)?.[String(key)];
   return Object.keys(objectShape(schema) ?? {});
 }

@@ -1,8 +1,9 @@
 /** What a run needs of the machine it runs on. Node implements it; a browser can. */
+
+import type { Backend } from "../backends/backend.ts";
 import type { AppendFile } from "../base/append-file.ts";
 import type { Folder } from "../base/byte-source.ts";
 import type { FileContent, FolderShelf } from "../base/folder-shelf.ts";
-import type { Backend } from "../backends/backend.ts";
 import type { SourceRow } from "../data/dataset.ts";
 import type { Manifest } from "./manifest.ts";
 

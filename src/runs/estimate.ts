@@ -12,7 +12,10 @@ export interface RunEstimate {
 const processBytes = 150e6;
 
 /** Runs one micro-batch forward and backward (without an optimizer step) for the time. */
-export async function estimateRun({ loaded, engine, batchesForEpoch }: PreparedRun, { gradientAccumulationSteps }: { gradientAccumulationSteps: number }): Promise<RunEstimate> {
+export async function estimateRun(
+  { loaded, engine, batchesForEpoch }: PreparedRun,
+  { gradientAccumulationSteps }: { gradientAccumulationSteps: number },
+): Promise<RunEstimate> {
   const { model, store } = loaded;
   const batches = batchesForEpoch(0);
   const largest = batches.reduce((a, b) => (b.batchSize * b.tokens > a.batchSize * a.tokens ? b : a));
@@ -24,6 +27,16 @@ export async function estimateRun({ loaded, engine, batchesForEpoch }: PreparedR
   // While a block runs, its widest intermediate values are alive beside what is kept; the head holds logits and their softmax.
   const rows = largest.batchSize * largest.tokens;
   const logits = 2 * Math.min(largest.targetLabels.length * model.vocabSize * 4, 48 * 1024 ** 2) + rows * model.hiddenSize * 4;
-  const parts = { process: processBytes, "frozen weights": store.frozenBytes, "trained weights and gradients": store.trainedBytes, "optimizer and activations": held, "working memory": logits + 8 * rows * model.hiddenSize * 4 };
-  return { peakBytes: Object.values(parts).reduce((sum, bytes) => sum + bytes, 0), parts, secondsPerStep: micro * Math.min(gradientAccumulationSteps, batches.length) };
+  const parts = {
+    process: processBytes,
+    "frozen weights": store.frozenBytes,
+    "trained weights and gradients": store.trainedBytes,
+    "optimizer and activations": held,
+    "working memory": logits + 8 * rows * model.hiddenSize * 4,
+  };
+  return {
+    peakBytes: Object.values(parts).reduce((sum, bytes) => sum + bytes, 0),
+    parts,
+    secondsPerStep: micro * Math.min(gradientAccumulationSteps, batches.length),
+  };
 }

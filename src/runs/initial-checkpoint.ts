@@ -11,8 +11,13 @@ import { float32ToBfloat16 } from "../models/weights/half.ts";
 import { encodeSafetensors, type TensorToWrite } from "../models/weights/safetensors.ts";
 
 export const pretrainSchema = z.strictObject({
-  architecture: z.looseObject({ model_type: z.string() }).describe("config.json of the new model without vocab_size and token ids; Hugging Face keys."),
-  tokenizer: z.strictObject({ vocabSize: z.int().min(300).describe("Tokens, the 256 bytes and three special ones included."), chatTemplate: z.string().optional().describe("Jinja source.") }),
+  architecture: z
+    .looseObject({ model_type: z.string() })
+    .describe("config.json of the new model without vocab_size and token ids; Hugging Face keys."),
+  tokenizer: z.strictObject({
+    vocabSize: z.int().min(300).describe("Tokens, the 256 bytes and three special ones included."),
+    chatTemplate: z.string().optional().describe("Jinja source."),
+  }),
   initializerRange: z.number().positive().default(0.02).describe("Deviation of the random weights."),
 });
 export type PretrainConfig = z.output<typeof pretrainSchema>;
@@ -20,7 +25,15 @@ export type PretrainConfig = z.output<typeof pretrainSchema>;
 const [bos, eos, pad] = ["<s>", "</s>", "<pad>"];
 
 /** Weights in bfloat16: half the size, and training holds its own float32 copy. */
-export function initialCheckpointFiles({ config, texts, random }: { config: PretrainConfig; texts: Iterable<string>; random: Random }): Record<string, FileContent> {
+export function initialCheckpointFiles({
+  config,
+  texts,
+  random,
+}: {
+  config: PretrainConfig;
+  texts: Iterable<string>;
+  random: Random;
+}): Record<string, FileContent> {
   const definition = trainBpe({ texts, vocabSize: config.tokenizer.vocabSize, specialTokens: [bos, eos, pad] });
   const vocabSize = Object.keys((definition.model as { vocab: object }).vocab).length;
   const ids = { bos_token_id: 0, eos_token_id: 1, pad_token_id: 2 };
@@ -31,7 +44,13 @@ export function initialCheckpointFiles({ config, texts, random }: { config: Pret
     const values = initialValues(spec, { random, deviation: config.initializerRange });
     tensors.set(spec.name, { dtype: "BF16", shape: spec.shape, read: async () => bytesOf(float32ToBfloat16(values)) });
   }
-  const tokenizerConfig = { bos_token: bos, eos_token: eos, pad_token: pad, tokenizer_class: "PreTrainedTokenizerFast", ...(config.tokenizer.chatTemplate && { chat_template: config.tokenizer.chatTemplate }) };
+  const tokenizerConfig = {
+    bos_token: bos,
+    eos_token: eos,
+    pad_token: pad,
+    tokenizer_class: "PreTrainedTokenizerFast",
+    ...(config.tokenizer.chatTemplate && { chat_template: config.tokenizer.chatTemplate }),
+  };
   const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
   return {
     "config.json": json({ architectures: ["LlamaForCausalLM"], ...architecture }),

@@ -5,8 +5,8 @@ import type { Batch } from "../data/batch.ts";
 import { makeBatches } from "../data/batches.ts";
 import { type Dataset, prepareDataset, type SourceRow } from "../data/dataset.ts";
 import { splitRows } from "../data/split.ts";
-import { createOptimizerOnGroups } from "../execution/optimizer-on-groups.ts";
 import { type LoadedModel, openModel } from "../execution/loaded-model.ts";
+import { createOptimizerOnGroups } from "../execution/optimizer-on-groups.ts";
 import { SegmentedTrainingEngine } from "../execution/training-engine.ts";
 import type { Method } from "../methods/method.ts";
 import { methods } from "../methods/registry.ts";
@@ -15,8 +15,8 @@ import type { Objective } from "../objectives/objective.ts";
 import { objectives } from "../objectives/registry.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
 import { optimizers } from "../optimizers/registry.ts";
-import type { Schedule } from "../optimizers/schedules/schedule.ts";
 import { schedules } from "../optimizers/schedules/registry.ts";
+import type { Schedule } from "../optimizers/schedules/schedule.ts";
 import type { RunConfig } from "./config.ts";
 import type { DataFile, RunEnvironment } from "./environment.ts";
 
@@ -42,13 +42,29 @@ export async function prepareRun(config: RunConfig, environment: RunEnvironment)
   const rows = await readRows(config, environment);
   const backend = await environment.createBackend(config.device);
   const method = lookUp("method", methods as readonly Method[], config.method.name);
-  const loaded = await openModel({ folder: await environment.openModelFolder(config.model), backend, method: { method, config: config.method }, seed: training.seed });
+  const loaded = await openModel({
+    folder: await environment.openModelFolder(config.model),
+    backend,
+    method: { method, config: config.method },
+    seed: training.seed,
+  });
   const { model, tokenizer, store } = loaded;
   const maxLength = config.data.maxLength ?? Math.min(512, model.maxPositionEmbeddings);
-  if (maxLength > model.maxPositionEmbeddings) throw new ConfigError(`data.maxLength: ${maxLength} is above the model's limit of ${model.maxPositionEmbeddings} positions (max_position_embeddings).`);
+  if (maxLength > model.maxPositionEmbeddings)
+    throw new ConfigError(
+      `data.maxLength: ${maxLength} is above the model's limit of ${model.maxPositionEmbeddings} positions (max_position_embeddings).`,
+    );
 
   const prepare = (source: readonly SourceRow[], format: string): Dataset =>
-    prepareDataset({ rows: source, format, tokenizer, vocabSize: model.vocabSize, lossOn: config.data.lossOn, maxLength, overlong: config.data.overlong });
+    prepareDataset({
+      rows: source,
+      format,
+      tokenizer,
+      vocabSize: model.vocabSize,
+      lossOn: config.data.lossOn,
+      maxLength,
+      overlong: config.data.overlong,
+    });
   const train = prepare(rows.train, config.data.format);
   const validation = rows.validation.length > 0 ? prepare(rows.validation, config.data.format) : undefined;
   const heldOut = rows.test.length > 0 ? prepare(rows.test, config.data.format) : validation;
@@ -68,10 +84,20 @@ export async function prepareRun(config: RunConfig, environment: RunEnvironment)
 
   const { batchSize, gradientAccumulationSteps, seed } = training;
   const batchesForEpoch = (epoch: number): Batch[] =>
-    makeBatches({ examples: train.examples, batchSize, maxLength, packing: config.data.packing, lengthBucketing: config.data.lengthBucketing, shuffle: { seed, epoch } });
+    makeBatches({
+      examples: train.examples,
+      batchSize,
+      maxLength,
+      packing: config.data.packing,
+      lengthBucketing: config.data.lengthBucketing,
+      shuffle: { seed, epoch },
+    });
   const stepsPerEpoch = Math.ceil(batchesForEpoch(0).length / gradientAccumulationSteps);
   const totalSteps = training.maxSteps ?? Math.max(1, Math.round((training.epochs ?? 1) * stepsPerEpoch));
-  const sizes = [...store.parameters.values()].map(({ tensor, gradient }) => ({ length: tensor.data.length, trained: gradient !== undefined }));
+  const sizes = [...store.parameters.values()].map(({ tensor, gradient }) => ({
+    length: tensor.data.length,
+    trained: gradient !== undefined,
+  }));
   return {
     ...{ loaded, engine, train, validation, heldOut, dataFiles: rows.files, totalSteps, maxLength, batchesForEpoch },
     trainableParameters: sizes.reduce((sum, { length, trained }) => sum + (trained ? length : 0), 0),

@@ -17,9 +17,9 @@ import { parseConfigText, printConfig } from "./config-text.ts";
 import type { RunEnvironment, RunFolder } from "./environment.ts";
 import { type Manifest, serializeManifest } from "./manifest.ts";
 import { type MetricsRow, openMetricsLog } from "./metrics-log.ts";
-import { eventFileName, openTensorboardLog } from "./tensorboard.ts";
 import { type PreparedRun, prepareRun } from "./prepare.ts";
 import { type ReportSample, renderReport } from "./report/report.ts";
+import { eventFileName, openTensorboardLog } from "./tensorboard.ts";
 
 export interface TrainRunOptions {
   readonly config: RunConfig;
@@ -45,7 +45,13 @@ export interface TrainRunResult {
   readonly samples: readonly ReportSample[];
 }
 
-const files = { config: "config.yaml", metrics: "metrics.jsonl", manifest: "manifest.json", results: "results.json", report: "report.html" };
+const files = {
+  config: "config.yaml",
+  metrics: "metrics.jsonl",
+  manifest: "manifest.json",
+  results: "results.json",
+  report: "report.html",
+};
 
 /** @throws ConfigError if the folder holds a run already, or a resumed run's configuration changed */
 export async function runTraining({ config, environment, resume, signal, events }: TrainRunOptions): Promise<TrainRunResult> {
@@ -119,11 +125,28 @@ export async function runTraining({ config, environment, resume, signal, events 
   await writeModel({ folder, loaded, config, environment });
   const summary = { outcome, base: withoutDocuments(base), tuned: withoutDocuments(tuned), comparison, samples };
   await folder.write(files.results, `${JSON.stringify(summary, null, 2)}\n`);
-  await folder.write(files.manifest, serializeManifest(await describeRun({ config, environment, prepared, startedAt, outcome, resumedFrom, tuned, base })));
+  await folder.write(
+    files.manifest,
+    serializeManifest(await describeRun({ config, environment, prepared, startedAt, outcome, resumedFrom, tuned, base })),
+  );
   if (base && tuned && comparison) {
     const facts = reportFacts({ prepared, environment, outcome, seconds });
     const title = `Fine-tuning ${config.model.split("/").at(-1)} with ${config.method.name}`;
-    await folder.write(files.report, renderReport({ title, method: config.method.name, base, tuned, comparison, metrics: metrics.rows, samples, facts, notices, config: printConfig(config) }));
+    await folder.write(
+      files.report,
+      renderReport({
+        title,
+        method: config.method.name,
+        base,
+        tuned,
+        comparison,
+        metrics: metrics.rows,
+        samples,
+        facts,
+        notices,
+        config: printConfig(config),
+      }),
+    );
   }
   return { outcome, folder: config.output, ...(base && { base }), ...(tuned && { tuned }), ...(comparison && { comparison }), samples };
 }
@@ -137,7 +160,12 @@ async function checkFolder({ folder, config, resume }: { folder: RunFolder; conf
   const free = new Set(["optimizer.learningRate", "output", "device"]);
   const changed = [...new Set([...earlier.keys(), ...now.keys()])].filter((key) => !free.has(key) && earlier.get(key) !== now.get(key));
   if (changed.length > 0) {
-    throw new ConfigError(changed.map((key) => `${key}: was ${earlier.get(key) ?? "absent"} when the run began, is ${now.get(key) ?? "absent"} now. Put it back to resume, or start a new run in another folder.`));
+    throw new ConfigError(
+      changed.map(
+        (key) =>
+          `${key}: was ${earlier.get(key) ?? "absent"} when the run began, is ${now.get(key) ?? "absent"} now. Put it back to resume, or start a new run in another folder.`,
+      ),
+    );
   }
 }
 
@@ -147,7 +175,13 @@ function flatten(value: unknown, path = ""): Map<string, string> {
 }
 
 function validationBatches({ validation, maxLength }: PreparedRun, { data, training }: RunConfig) {
-  return makeBatches({ examples: validation!.examples, batchSize: training.batchSize, maxLength, packing: data.packing, lengthBucketing: true });
+  return makeBatches({
+    examples: validation!.examples,
+    batchSize: training.batchSize,
+    maxLength,
+    packing: data.packing,
+    lengthBucketing: true,
+  });
 }
 
 async function answerSamples(loaded: LoadedModel, prompts: readonly string[]): Promise<string[]> {
@@ -161,20 +195,47 @@ async function answerSamples(loaded: LoadedModel, prompts: readonly string[]): P
     const promptIds = tokenizer.encode(template.render([{ role: "user", content: prompt }], { addGenerationPrompt: true }));
     let answer = "";
     const eosTokenIds = tokenizer.eosTokenId === undefined ? [] : [tokenizer.eosTokenId];
-    for await (const { text } of generate({ decoder, tokenizer, promptIds, sampling: { temperature: 0 }, maxNewTokens: 64, maxLength: model.maxPositionEmbeddings, eosTokenIds, seed: 0 })) answer += text;
+    for await (const { text } of generate({
+      decoder,
+      tokenizer,
+      promptIds,
+      sampling: { temperature: 0 },
+      maxNewTokens: 64,
+      maxLength: model.maxPositionEmbeddings,
+      eosTokenIds,
+      seed: 0,
+    }))
+      answer += text;
     answers.push(answer.trim());
   }
   return answers;
 }
 
-async function writeModel({ folder, loaded, config, environment }: { folder: RunFolder; loaded: LoadedModel; config: RunConfig; environment: RunEnvironment }): Promise<void> {
+async function writeModel({
+  folder,
+  loaded,
+  config,
+  environment,
+}: {
+  folder: RunFolder;
+  loaded: LoadedModel;
+  config: RunConfig;
+  environment: RunEnvironment;
+}): Promise<void> {
   const content = loaded.method.adapter
     ? { name: "adapter", files: encodeAdapter({ store: loaded.store, method: loaded.method, baseModel: config.model }) }
     : { name: "model", files: await mergedCheckpointFiles(loaded, await environment.openModelFolder(config.model)) };
   for (const [file, bytes] of Object.entries(content.files)) await folder.write(`${content.name}/${file}`, bytes);
 }
 
-const withoutDocuments = (result: HeldOutResult | undefined) => result && { loss: result.loss, perplexity: result.perplexity, tokenAccuracy: result.tokenAccuracy, tokens: result.tokens, documents: result.documents.length };
+const withoutDocuments = (result: HeldOutResult | undefined) =>
+  result && {
+    loss: result.loss,
+    perplexity: result.perplexity,
+    tokenAccuracy: result.tokenAccuracy,
+    tokens: result.tokens,
+    documents: result.documents.length,
+  };
 
 interface Described {
   readonly config: RunConfig;
@@ -200,11 +261,25 @@ async function describeRun({ config, environment, prepared, startedAt, outcome, 
     environment: environment.describe(prepared.loaded.backend.name),
     data: prepared.dataFiles.map(({ split, path, sha256, bytes, rows }) => ({ split, file: path, sha256, bytes, rows })),
     weights: await environment.hashModelFiles(await environment.openModelFolder(config.model)),
-    results: { ...(base && { base_loss: base.loss }), ...(tuned && { tuned_loss: tuned.loss }), ...(outcome.best && { best_eval_loss: outcome.best.loss }) },
+    results: {
+      ...(base && { base_loss: base.loss }),
+      ...(tuned && { tuned_loss: tuned.loss }),
+      ...(outcome.best && { best_eval_loss: outcome.best.loss }),
+    },
   };
 }
 
-function reportFacts({ prepared, environment, outcome, seconds }: { prepared: PreparedRun; environment: RunEnvironment; outcome: TrainingOutcome; seconds: number }) {
+function reportFacts({
+  prepared,
+  environment,
+  outcome,
+  seconds,
+}: {
+  prepared: PreparedRun;
+  environment: RunEnvironment;
+  outcome: TrainingOutcome;
+  seconds: number;
+}) {
   const machine = environment.describe(prepared.loaded.backend.name);
   const { train, heldOut } = prepared;
   return {

@@ -1,7 +1,7 @@
 /** Reverse-mode differentiation: walks the nodes backwards and applies each operation's own rule. Gradients become nodes of the same graph. */
 import { ShapeError } from "../base/errors.ts";
-import type { Graph, Value } from "./graph.ts";
 import { gradientRules } from "./gradient-rules.ts";
+import type { Graph, Value } from "./graph.ts";
 import { add } from "./ops/index.ts";
 import { shapesEqual, showShape } from "./shape.ts";
 
@@ -21,7 +21,8 @@ export function gradients({ graph, outputs, wrt }: GradientsOptions): (Value | u
 
   const found = new Map<Value, Value>();
   const accumulate = (value: Value, gradient: Value): void => {
-    if (!shapesEqual(value.shape, gradient.shape)) throw new ShapeError(`gradient of shape ${showShape(gradient.shape)} for a value of shape ${showShape(value.shape)}.`);
+    if (!shapesEqual(value.shape, gradient.shape))
+      throw new ShapeError(`gradient of shape ${showShape(gradient.shape)} for a value of shape ${showShape(value.shape)}.`);
     const sum = found.get(value);
     found.set(value, sum ? add(sum, gradient) : gradient);
   };
@@ -31,7 +32,10 @@ export function gradients({ graph, outputs, wrt }: GradientsOptions): (Value | u
     const outputGradients = node.outputs.map((output) => found.get(output));
     if (outputGradients.every((gradient) => gradient === undefined) || !node.inputs.some((input) => onPath.has(input))) continue;
     const rule = gradientRules[node.op.name];
-    if (!rule) throw new ShapeError(`${node.op.name} has no gradient rule, yet the loss depends on a trained value through it. Put stopGradient before it, or use another operation.`);
+    if (!rule)
+      throw new ShapeError(
+        `${node.op.name} has no gradient rule, yet the loss depends on a trained value through it. Put stopGradient before it, or use another operation.`,
+      );
     const inputGradients = rule({ node, inputs: node.inputs, outputs: node.outputs, outputGradients });
     node.inputs.forEach((input, i) => {
       const gradient = inputGradients[i];

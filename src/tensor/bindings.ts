@@ -12,7 +12,8 @@ export interface BoundInput {
 export function bindDims(inputs: readonly BoundInput[]): DimBindings {
   const bindings: Record<string, number> = {};
   for (const { name, shape, actual } of inputs) {
-    if (shape.length !== actual.length) throw new ShapeError(`input "${name}" has shape [${actual.join(", ")}]; expected ${showShape(shape)}.`);
+    if (shape.length !== actual.length)
+      throw new ShapeError(`input "${name}" has shape [${actual.join(", ")}]; expected ${showShape(shape)}.`);
     shape.forEach((d, i) => {
       const coefficient = typeof d === "number" ? undefined : loneName(d.terms);
       if (coefficient && bindings[coefficient.name] === undefined) bindings[coefficient.name] = actual[i]! / coefficient.times;
@@ -21,7 +22,10 @@ export function bindDims(inputs: readonly BoundInput[]): DimBindings {
   for (const { name, shape, actual } of inputs) {
     shape.forEach((d, i) => {
       if (dimNames(d).some((known) => bindings[known] === undefined)) return;
-      if (evaluateDim(d, bindings) !== actual[i]) throw new ShapeError(`input "${name}" has shape [${actual.join(", ")}]; expected ${showShape(shape)}, where dimension ${i} is ${evaluateDim(d, bindings)}.`);
+      if (evaluateDim(d, bindings) !== actual[i])
+        throw new ShapeError(
+          `input "${name}" has shape [${actual.join(", ")}]; expected ${showShape(shape)}, where dimension ${i} is ${evaluateDim(d, bindings)}.`,
+        );
     });
   }
   return bindings;

@@ -39,11 +39,26 @@ const one = (like: Value): Value => constant(like.graph, 1);
 const zero = (like: Value): Value => constant(like.graph, 0);
 
 export const gradientRules: Readonly<Record<string, GradientRule>> = {
-  add: binary((g) => g, (g) => g),
-  sub: binary((g) => g, (g) => neg(g)),
-  mul: binary((g, _, b) => mul(g, b), (g, a) => mul(g, a)),
-  div: binary((g, _, b) => div(g, b), (g, a, b) => neg(div(mul(g, a), mul(b, b)))),
-  maximum: binary((g, a, b) => where(greaterOrEqual(a, b), g, zero(g)), (g, a, b) => where(greaterOrEqual(a, b), zero(g), g)),
+  add: binary(
+    (g) => g,
+    (g) => g,
+  ),
+  sub: binary(
+    (g) => g,
+    (g) => neg(g),
+  ),
+  mul: binary(
+    (g, _, b) => mul(g, b),
+    (g, a) => mul(g, a),
+  ),
+  div: binary(
+    (g, _, b) => div(g, b),
+    (g, a, b) => neg(div(mul(g, a), mul(b, b))),
+  ),
+  maximum: binary(
+    (g, a, b) => where(greaterOrEqual(a, b), g, zero(g)),
+    (g, a, b) => where(greaterOrEqual(a, b), zero(g), g),
+  ),
 
   neg: unary((g) => neg(g)),
   exp: unary((g, _, y) => mul(g, y)),
@@ -92,11 +107,15 @@ export const gradientRules: Readonly<Record<string, GradientRule>> = {
   // C = alpha A B: dA = alpha G B^T, dB = alpha A^T G, each transposed where its operand was.
   matmul({ node, inputs: [a, b], outputGradients: [g] }) {
     const { transposeA, transposeB, alpha } = node.attributes as unknown as Required<MatmulOptions>;
-    const left = transposeA ? matmul(b!, g!, { transposeA: transposeB, transposeB: true, alpha }) : matmul(g!, b!, { transposeB: !transposeB, alpha });
+    const left = transposeA
+      ? matmul(b!, g!, { transposeA: transposeB, transposeB: true, alpha })
+      : matmul(g!, b!, { transposeB: !transposeB, alpha });
     // A weight shared by a whole batch: one product over all rows instead of one for each item and a sum.
     const shared = b!.shape.length === 2 && a!.shape.length > 2 && !transposeA;
     const [x, y] = shared ? [asRows(a!), asRows(g!)] : [a!, g!];
-    const right = transposeB ? matmul(y, x, { transposeA: true, transposeB: transposeA, alpha }) : matmul(x, y, { transposeA: !transposeA, alpha });
+    const right = transposeB
+      ? matmul(y, x, { transposeA: true, transposeB: transposeA, alpha })
+      : matmul(x, y, { transposeA: !transposeA, alpha });
     return [reduceToShape(left, a!.shape), reduceToShape(right, b!.shape)];
   },
   reduceSum: ({ node, inputs: [x], outputGradients: [g] }) => [spreadBack(g!, x!, node.attributes.axes as number[])],
@@ -129,14 +148,30 @@ export const gradientRules: Readonly<Record<string, GradientRule>> = {
   reshape: unary((g, x) => reshape(g, x.shape)),
   transpose({ node, outputGradients: [g] }) {
     const permutation = node.attributes.permutation as number[];
-    return [transpose(g!, permutation.map((_, i) => permutation.indexOf(i)))];
+    return [
+      transpose(
+        g!,
+        permutation.map((_, i) => permutation.indexOf(i)),
+      ),
+    ];
   },
   concat({ node, inputs, outputGradients: [g] }) {
     const axis = node.attributes.axis as number;
-    return [...split(g!, axis, inputs.map(({ shape }) => shape[axis]!))];
+    return [
+      ...split(
+        g!,
+        axis,
+        inputs.map(({ shape }) => shape[axis]!),
+      ),
+    ];
   },
   split({ node, outputs, outputGradients }) {
-    return [concat(outputs.map((output, i) => outputGradients[i] ?? zeros(output.graph, output.shape)), node.attributes.axis as number)];
+    return [
+      concat(
+        outputs.map((output, i) => outputGradients[i] ?? zeros(output.graph, output.shape)),
+        node.attributes.axis as number,
+      ),
+    ];
   },
   broadcastTo: unary((g, x) => reduceToShape(g, x.shape)),
   gather: ({ inputs: [table, indices], outputGradients: [g] }) => [scatterAddRows(indices!, g!, table!.shape[0]!), undefined],
@@ -152,7 +187,14 @@ function reduceToShape(value: Value, shape: Shape): Value {
 }
 
 /** The gradient of a sum, spread back over the axes. */
-const spreadBack = (g: Value, x: Value, axes: readonly number[]): Value => broadcastTo(reshape(g, x.shape.map((d, i) => (axes.includes(i) ? 1 : d))), x.shape);
+const spreadBack = (g: Value, x: Value, axes: readonly number[]): Value =>
+  broadcastTo(
+    reshape(
+      g,
+      x.shape.map((d, i) => (axes.includes(i) ? 1 : d)),
+    ),
+    x.shape,
+  );
 
 const asRows = (x: Value): Value => reshape(x, [multiplyDims(...x.shape.slice(0, -1)), x.shape.at(-1)!]);
 /** Sum over all but the last axis, [C]. */

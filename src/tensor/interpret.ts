@@ -15,7 +15,11 @@ export function interpret(graph: Graph, inputs: Readonly<Record<string, Referenc
   const bindings = bindDims([...graph.inputs].map(([name, { shape }]) => ({ name, shape, actual: inputs[name]!.shape })));
   for (const node of graph.nodes) {
     const shapes = node.outputs.map(({ shape }) => evaluateShape(shape, bindings));
-    const results = node.op.reference(node.inputs.map((input) => values.get(input)!), node.attributes, shapes);
+    const results = node.op.reference(
+      node.inputs.map((input) => values.get(input)!),
+      node.attributes,
+      shapes,
+    );
     node.outputs.forEach((output, i) => values.set(output, results[i]!));
   }
   return Object.fromEntries([...graph.outputs].map(([name, value]) => [name, values.get(value)!]));

@@ -123,6 +123,8 @@ export function broadcastShapes(a: Shape, b: Shape): Shape {
     const right = b[b.length - rank + i] ?? 1;
     if (dimsEqual(left, right) || right === 1) return left;
     if (left === 1) return right;
-    throw new ShapeError(`shapes ${showShape(a)} and ${showShape(b)} do not broadcast: ${left} against ${right}. Reshape one operand, or check the sizes in config.json.`);
+    throw new ShapeError(
+      `shapes ${showShape(a)} and ${showShape(b)} do not broadcast: ${left} against ${right}. Reshape one operand, or check the sizes in config.json.`,
+    );
   });
 }

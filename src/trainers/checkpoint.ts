@@ -50,12 +50,18 @@ const prefix = "checkpoint-";
 export function createCheckpointStore({ shelf, keepLast, onWarning = () => {} }: CheckpointStoreOptions): CheckpointStore {
   const steps = async (): Promise<number[]> => {
     const names = await shelf.list();
-    return names.filter((name) => name.startsWith(prefix)).map((name) => Number(name.slice(prefix.length))).sort((a, b) => b - a);
+    return names
+      .filter((name) => name.startsWith(prefix))
+      .map((name) => Number(name.slice(prefix.length)))
+      .sort((a, b) => b - a);
   };
   const read = async (step: number): Promise<TrainingCheckpoint> => decode(await shelf.open(`${prefix}${step}`));
   return {
     async save({ trainer, engine }) {
-      await shelf.write(`${prefix}${trainer.step}`, { "state.safetensors": encodeState(engine), "trainer.json": JSON.stringify(trainer, null, 2) });
+      await shelf.write(`${prefix}${trainer.step}`, {
+        "state.safetensors": encodeState(engine),
+        "trainer.json": JSON.stringify(trainer, null, 2),
+      });
       const old = (await steps()).filter((step) => step !== trainer.best?.step && step !== trainer.step);
       for (const step of old.slice(keepLast - 1)) await shelf.remove(`${prefix}${step}`);
     },
@@ -75,8 +81,10 @@ export function createCheckpointStore({ shelf, keepLast, onWarning = () => {} }:
 
 async function* encodeState({ parameters, optimizer }: EngineState): AsyncGenerator<Uint8Array> {
   const tensors = new Map<string, TensorToWrite>();
-  for (const [name, { shape, data }] of parameters) tensors.set(`parameter.${name}`, { dtype: "F32", shape, read: async () => bytesOf(data) });
-  for (const [name, data] of optimizer) tensors.set(`optimizer.${name}`, { dtype: "F32", shape: [data.length], read: async () => bytesOf(data) });
+  for (const [name, { shape, data }] of parameters)
+    tensors.set(`parameter.${name}`, { dtype: "F32", shape, read: async () => bytesOf(data) });
+  for (const [name, data] of optimizer)
+    tensors.set(`optimizer.${name}`, { dtype: "F32", shape: [data.length], read: async () => bytesOf(data) });
   yield* encodeSafetensors(tensors, { format: "tunesmith" });
 }
 

@@ -14,7 +14,10 @@ export interface ObservedStep {
 }
 
 /** @throws DivergenceError if the mean loss of the last ten steps is 3 nats above the lowest such mean */
-export function observeLoss(state: TrainerState, { step, loss, learningRate, gradientNorm }: ObservedStep): Pick<TrainerState, "recentLosses" | "lowestRecent"> {
+export function observeLoss(
+  state: TrainerState,
+  { step, loss, learningRate, gradientNorm }: ObservedStep,
+): Pick<TrainerState, "recentLosses" | "lowestRecent"> {
   const recentLosses = [...state.recentLosses, loss].slice(-window);
   if (recentLosses.length < window) return { recentLosses, lowestRecent: state.lowestRecent };
   const mean = recentLosses.reduce((sum, value) => sum + value, 0) / window;

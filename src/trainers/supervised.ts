@@ -90,7 +90,12 @@ export async function trainSupervised(options: SupervisedOptions): Promise<Train
     }
     const micro = batches.slice(state.batchIndex, state.batchIndex + options.gradientAccumulationSteps);
     const result = await takeStep(options, { state, micro });
-    state = { ...state, step: state.step + 1, batchIndex: state.batchIndex + micro.length, ...observeLoss(state, { ...result, step: state.step + 1 }) };
+    state = {
+      ...state,
+      step: state.step + 1,
+      batchIndex: state.batchIndex + micro.length,
+      ...observeLoss(state, { ...result, step: state.step + 1 }),
+    };
     events.onStep?.({ step: state.step, totalSteps, epoch: state.epoch, ...result, memoryBytes: engine.memoryBytes() });
 
     const last = state.step === totalSteps;
@@ -150,16 +155,25 @@ async function evaluateAndJudge(options: SupervisedOptions, state: TrainerState)
   const isBest = state.best === null || loss < state.best.loss - minDelta;
   options.events.onEvaluation?.({ step: state.step, loss, tokenAccuracy, isBest });
   if (isBest) return { ...state, best: { step: state.step, loss }, evaluationsWithoutGain: 0, evaluationsOnPlateau: 0 };
-  const judged = { ...state, evaluationsWithoutGain: state.evaluationsWithoutGain + 1, evaluationsOnPlateau: state.evaluationsOnPlateau + 1 };
+  const judged = {
+    ...state,
+    evaluationsWithoutGain: state.evaluationsWithoutGain + 1,
+    evaluationsOnPlateau: state.evaluationsOnPlateau + 1,
+  };
   const { plateau } = options;
   if (!plateau || judged.evaluationsOnPlateau < plateau.patience) return judged;
   const plateauFactor = state.plateauFactor * plateau.factor;
-  options.events.onNotice?.(`validation loss has not improved for ${judged.evaluationsOnPlateau} evaluations: learning rate lowered to ${plateauFactor.toPrecision(3)} of the schedule`);
+  options.events.onNotice?.(
+    `validation loss has not improved for ${judged.evaluationsOnPlateau} evaluations: learning rate lowered to ${plateauFactor.toPrecision(3)} of the schedule`,
+  );
   return { ...judged, plateauFactor, evaluationsOnPlateau: 0 };
 }
 
 /** Mean over all targets of the batches. */
-export async function evaluateLoss(engine: Pick<TrainingEngine, "evaluate">, batches: readonly Batch[]): Promise<{ loss: number; tokenAccuracy: number }> {
+export async function evaluateLoss(
+  engine: Pick<TrainingEngine, "evaluate">,
+  batches: readonly Batch[],
+): Promise<{ loss: number; tokenAccuracy: number }> {
   let [lossSum, tokens, correct] = [0, 0, 0];
   for (const batch of batches) {
     const result = await engine.evaluate(batch);

@@ -23,7 +23,9 @@ const text = (file: string): string => readFileSync(join(root, file), "utf8");
 const floorOf = (file: string): string | undefined => (file.split("/").length > 2 ? file.split("/")[1] : undefined);
 
 function importsOf(file: string): string[] {
-  return [...text(file).matchAll(/(?:from|import\()\s*"(\.[^"]+)"/g)].map(([, path]) => relative(root, resolve(root, dirname(file), path!)));
+  return [...text(file).matchAll(/(?:from|import\()\s*"(\.[^"]+)"/g)].map(([, path]) =>
+    relative(root, resolve(root, dirname(file), path!)),
+  );
 }
 
 describe("floors", () => {
@@ -53,7 +55,9 @@ describe("floors", () => {
         return;
       }
       state.set(file, "open");
-      const runtime = [...text(file).matchAll(/^(?:import|export)(?! type)[^;]*?from\s*"(\.[^"]+)"/gm)].map(([, to]) => relative(root, resolve(root, dirname(file), to!)));
+      const runtime = [...text(file).matchAll(/^(?:import|export)(?! type)[^;]*?from\s*"(\.[^"]+)"/gm)].map(([, to]) =>
+        relative(root, resolve(root, dirname(file), to!)),
+      );
       for (const next of runtime) if (existsSync(join(root, next))) visit(next, [...path, file]);
       state.set(file, "done");
     };
@@ -68,14 +72,32 @@ describe("floors", () => {
 });
 
 describe("registries", () => {
-  const notMembers = /registry|\.test|^(command|format|method|objective|optimizer|schedule|processor|index|define|match-modules|regularisers|largest-first|sample-token|softmax|error-function|backend|reference)\.ts$/;
-  it.each(["src/data/formats", "src/methods", "src/objectives", "src/optimizers", "src/optimizers/schedules", "src/models/families", "src/cli/commands", "src/generation/sampling"])("%s lists every file", (folder) => {
+  const notMembers =
+    /registry|\.test|^(command|format|method|objective|optimizer|schedule|processor|index|define|match-modules|regularisers|largest-first|sample-token|softmax|error-function|backend|reference)\.ts$/;
+  it.each([
+    "src/data/formats",
+    "src/methods",
+    "src/objectives",
+    "src/optimizers",
+    "src/optimizers/schedules",
+    "src/models/families",
+    "src/cli/commands",
+    "src/generation/sampling",
+  ])("%s lists every file", (folder) => {
     const registry = text(`${folder}/registry.ts`);
     const members = readdirSync(join(root, folder)).filter((file) => file.endsWith(".ts") && !notMembers.test(file));
     expect(members.filter((file) => !registry.includes(`"./${file}"`))).toEqual([]);
   });
 
-  it.each(["src/data/formats", "src/methods", "src/objectives", "src/optimizers", "src/optimizers/schedules", "src/models/families", "src/cli/commands"])("%s: file name is member name", (folder) => {
+  it.each([
+    "src/data/formats",
+    "src/methods",
+    "src/objectives",
+    "src/optimizers",
+    "src/optimizers/schedules",
+    "src/models/families",
+    "src/cli/commands",
+  ])("%s: file name is member name", (folder) => {
     const members = readdirSync(join(root, folder)).filter((file) => file.endsWith(".ts") && !notMembers.test(file));
     expect(members.filter((file) => !text(`${folder}/${file}`).includes(`name: "${file.replace(".ts", "")}"`))).toEqual([]);
   });
@@ -95,8 +117,10 @@ describe("files", () => {
   });
 
   it("name no registry host and no path of one machine", () => {
-    const committed = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], { cwd: root, encoding: "utf8" }).split("\n").filter((file) => /\.(ts|py|md|json|ya?ml|mjs)$/.test(file));
-    const host = new RegExp(["registry", "npmjs"].join("\\.") + "|" + ["/work", "main"].join("/"));
+    const committed = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard"], { cwd: root, encoding: "utf8" })
+      .split("\n")
+      .filter((file) => /\.(ts|py|md|json|ya?ml|mjs)$/.test(file));
+    const host = new RegExp([["registry", "npmjs"].join("\\."), ["/work", "main"].join("/")].join("|"));
     expect(committed.filter((file) => existsSync(join(root, file)) && host.test(text(file)))).toEqual([]);
   });
 });

@@ -11,7 +11,9 @@ const norm = (values: ArrayLike<number>): number => Math.sqrt(Array.from(values)
 
 export function expectSummary(name: string, values: Float32Array, expected: Summary, tolerance: number): void {
   expect(values.length, `${name}: size`).toBe(expected.shape.reduce((product, n) => product * n, 1));
-  expect(Math.abs(norm(values) - expected.norm), `${name}: norm ${norm(values)} against ${expected.norm}`).toBeLessThan(tolerance * (1 + expected.norm));
+  expect(Math.abs(norm(values) - expected.norm), `${name}: norm ${norm(values)} against ${expected.norm}`).toBeLessThan(
+    tolerance * (1 + expected.norm),
+  );
   expected.first.forEach((value, i) => {
     expect(Math.abs(values[i]! - value), `${name}[${i}]: ${values[i]} against ${value}`).toBeLessThan(tolerance * (1 + Math.abs(value)));
   });

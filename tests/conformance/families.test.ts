@@ -19,29 +19,46 @@ const read = <T>(path: string): T => JSON.parse(readFileSync(path, "utf8")) as T
 describe.each(readdirSync(`${reference}families`))("%s", (family) => {
   const folder = `${reference}families/${family}`;
   const expected = read<FamilyReference>(`${folder}/reference.json`);
-  it.each(["none", "block"] as const)("agrees in loss, gradients and an optimizer step (activation checkpointing: %s)", async (activationCheckpointing) => {
-    const { learningRate, weightDecay, epsilon } = expected.optimizer;
-    const { engine, store } = await openTinyModel({ folder, attach: () => full.attach(), optimizer: { learningRate, weightDecay, epsilon }, activationCheckpointing });
-    const batch = batchOf(expected.inputIds);
-    const { lossSum, tokens } = await engine.accumulate(batch, { gradientScale: 1 / batch.targetLabels.length, seed: 0 });
-    expect(Math.abs(lossSum / tokens - expected.loss)).toBeLessThan(1e-5);
-    for (const [name, summary] of Object.entries(expected.gradients)) expectSummary(name, store.parameters.get(name)!.gradient!, summary, 1e-4);
-    await engine.update({ learningRate, step: 1, gradientScale: 1 });
-    for (const [name, summary] of Object.entries(expected.parametersAfterStep)) expectSummary(name, store.parameters.get(name)!.tensor.data as Float32Array, summary, 1e-4);
-    const after = await engine.evaluate(batch);
-    expect(Math.abs(after.lossSum / after.tokens - expected.lossAfterStep)).toBeLessThan(1e-4);
-  });
+  it.each(["none", "block"] as const)(
+    "agrees in loss, gradients and an optimizer step (activation checkpointing: %s)",
+    async (activationCheckpointing) => {
+      const { learningRate, weightDecay, epsilon } = expected.optimizer;
+      const { engine, store } = await openTinyModel({
+        folder,
+        attach: () => full.attach(),
+        optimizer: { learningRate, weightDecay, epsilon },
+        activationCheckpointing,
+      });
+      const batch = batchOf(expected.inputIds);
+      const { lossSum, tokens } = await engine.accumulate(batch, { gradientScale: 1 / batch.targetLabels.length, seed: 0 });
+      expect(Math.abs(lossSum / tokens - expected.loss)).toBeLessThan(1e-5);
+      for (const [name, summary] of Object.entries(expected.gradients))
+        expectSummary(name, store.parameters.get(name)!.gradient!, summary, 1e-4);
+      await engine.update({ learningRate, step: 1, gradientScale: 1 });
+      for (const [name, summary] of Object.entries(expected.parametersAfterStep))
+        expectSummary(name, store.parameters.get(name)!.tensor.data as Float32Array, summary, 1e-4);
+      const after = await engine.evaluate(batch);
+      expect(Math.abs(after.lossSum / after.tokens - expected.lossAfterStep)).toBeLessThan(1e-4);
+    },
+  );
 });
 
 describe.each(["llama", "mistral", "qwen3", "gpt2"])("%s, two documents packed into one sequence", (family) => {
   const folder = `${reference}families/${family}`;
-  const expected = read<{ inputIds: number[][]; positionIds: number[][]; documentIds: number[][]; loss: number; gradients: Record<string, Summary> }>(`${folder}/packed.json`);
+  const expected = read<{
+    inputIds: number[][];
+    positionIds: number[][];
+    documentIds: number[][];
+    loss: number;
+    gradients: Record<string, Summary>;
+  }>(`${folder}/packed.json`);
   it("keeps attention inside each document", async () => {
     const { engine, store } = await openTinyModel({ folder, attach: () => full.attach() });
     const [inputIds, positionIds, documentIds] = [expected.inputIds[0]!, expected.positionIds[0]!, expected.documentIds[0]!];
     const batch = packedBatch({ inputIds, positionIds, documentIds, batchSize: 1, tokens: inputIds.length });
     const { lossSum, tokens } = await engine.accumulate(batch, { gradientScale: 1 / batch.targetLabels.length, seed: 0 });
     expect(Math.abs(lossSum / tokens - expected.loss)).toBeLessThan(1e-5);
-    for (const [name, summary] of Object.entries(expected.gradients)) expectSummary(name, store.parameters.get(name)!.gradient!, summary, 1e-4);
+    for (const [name, summary] of Object.entries(expected.gradients))
+      expectSummary(name, store.parameters.get(name)!.gradient!, summary, 1e-4);
   });
 });

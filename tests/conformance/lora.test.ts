@@ -1,8 +1,7 @@
 /** LoRA against PEFT: loss, gradients, a training curve and the merged weights, from adapters that PEFT wrote. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { readAdapter } from "../../src/execution/adapter-files.ts";
-import { mergedParameter } from "../../src/execution/adapter-files.ts";
+import { mergedParameter, readAdapter } from "../../src/execution/adapter-files.ts";
 import { openFolder } from "../../src/platform/node/files.ts";
 import { expectSummary, type Summary } from "./expect-summary.ts";
 import { batchOf, openTinyModel, reference } from "./tiny-model.ts";
@@ -24,7 +23,11 @@ describe.each(readdirSync(`${reference}lora`))("%s", (name) => {
 
   async function open() {
     const adapter = await readAdapter(openFolder(`${folder}/adapter`));
-    const opened = await openTinyModel({ folder: `${reference}${expected.base}`, attach: (target) => adapter.method.attach(target, adapter.config), optimizer: expected.optimizer });
+    const opened = await openTinyModel({
+      folder: `${reference}${expected.base}`,
+      attach: (target) => adapter.method.attach(target, adapter.config),
+      optimizer: expected.optimizer,
+    });
     adapter.loadInto(opened.store, opened.method);
     return { ...opened, ours: (peftName: string) => peftName.replace("base_model.model.", "") };
   }
@@ -35,15 +38,19 @@ describe.each(readdirSync(`${reference}lora`))("%s", (name) => {
     for (const [step, loss] of expected.lossBeforeStep.entries()) {
       const { lossSum, tokens } = await engine.accumulate(batch, { gradientScale: 1 / batch.targetLabels.length, seed: 0 });
       expect(Math.abs(lossSum / tokens - loss), `loss before step ${step + 1}`).toBeLessThan(2e-5);
-      if (step === 0) for (const [tensor, summary] of Object.entries(expected.gradients)) expectSummary(tensor, store.parameters.get(ours(tensor))!.gradient!, summary, 1e-4);
+      if (step === 0)
+        for (const [tensor, summary] of Object.entries(expected.gradients))
+          expectSummary(tensor, store.parameters.get(ours(tensor))!.gradient!, summary, 1e-4);
       await engine.update({ learningRate: expected.optimizer.learningRate, step: step + 1, gradientScale: 1 });
     }
-    for (const [tensor, summary] of Object.entries(expected.parametersAfterSteps)) expectSummary(tensor, store.parameters.get(ours(tensor))!.tensor.data as Float32Array, summary, 1e-3);
+    for (const [tensor, summary] of Object.entries(expected.parametersAfterSteps))
+      expectSummary(tensor, store.parameters.get(ours(tensor))!.tensor.data as Float32Array, summary, 1e-3);
   });
 
   it("merges to the same weights", async () => {
     const { store, method } = await open();
-    for (const [tensor, summary] of Object.entries(expected.merged)) expectSummary(tensor, mergedParameter({ name: tensor, store, method }).data, summary, 1e-5);
+    for (const [tensor, summary] of Object.entries(expected.merged))
+      expectSummary(tensor, mergedParameter({ name: tensor, store, method }).data, summary, 1e-5);
   });
 });
 
@@ -55,9 +62,15 @@ describe.skipIf(!present)("an adapter on real weights (stories260k)", () => {
   it("continues the curve that PEFT recorded", async () => {
     const folder = `${shared}/adapters/stories260k_lora_qkvo_r4`;
     const expected = JSON.parse(readFileSync(`${folder}/expected.json`, "utf8")) as { loss_before_each_step: number[]; loss_after: number };
-    const { passage_ids: passage } = JSON.parse(readFileSync(`${shared}/models/stories260k-llama/expected.json`, "utf8")) as { passage_ids: number[] };
+    const { passage_ids: passage } = JSON.parse(readFileSync(`${shared}/models/stories260k-llama/expected.json`, "utf8")) as {
+      passage_ids: number[];
+    };
     const adapter = await readAdapter(openFolder(`${folder}/init`));
-    const { engine, store, method } = await openTinyModel({ folder: `${shared}/models/stories260k-llama`, attach: (target) => adapter.method.attach(target, adapter.config), optimizer: { learningRate: 1e-2 } });
+    const { engine, store, method } = await openTinyModel({
+      folder: `${shared}/models/stories260k-llama`,
+      attach: (target) => adapter.method.attach(target, adapter.config),
+      optimizer: { learningRate: 1e-2 },
+    });
     adapter.loadInto(store, method);
     const batch = batchOf([passage]);
     for (const [step, loss] of expected.loss_before_each_step.entries()) {

@@ -1,4 +1,6 @@
 /** Opens the small checkpoints under tests/conformance/reference and builds engines on them. */
+
+import { createOnnxBackend } from "../../src/backends/onnx/backend.ts";
 import { createRandom } from "../../src/base/random.ts";
 import type { Batch } from "../../src/data/batch.ts";
 import { weightsOf } from "../../src/execution/checkpoint-weights.ts";
@@ -11,9 +13,8 @@ import { describeModel } from "../../src/models/segments.ts";
 import { checkTensors, openCheckpoint } from "../../src/models/weights/checkpoint.ts";
 import { causalLm } from "../../src/objectives/causal-lm.ts";
 import { adamw } from "../../src/optimizers/adamw.ts";
-import { createOnnxBackend } from "../../src/backends/onnx/backend.ts";
-import { loadOnnxRuntime } from "../../src/platform/node/onnxruntime.ts";
 import { openFolder } from "../../src/platform/node/files.ts";
+import { loadOnnxRuntime } from "../../src/platform/node/onnxruntime.ts";
 
 export const reference = new URL("./reference/", import.meta.url).pathname;
 
@@ -32,7 +33,13 @@ export async function openTinyModel({ folder, attach, optimizer = {}, activation
   const { parameters, linears } = describeModel(model);
   checkTensors(checkpoint, parameters);
   const method = attach({ model, parameters, linears });
-  const store = await loadParameters({ specs: parameters, method, source: weightsOf(checkpoint), random: createRandom(1), storable: backend.storable });
+  const store = await loadParameters({
+    specs: parameters,
+    method,
+    source: weightsOf(checkpoint),
+    random: createRandom(1),
+    storable: backend.storable,
+  });
   const config = adamw.configSchema.parse({ name: "adamw", ...optimizer });
   const engine = new SegmentedTrainingEngine({
     ...{ backend, model, method, regularisers: [], store, activationCheckpointing },
@@ -46,12 +53,20 @@ export async function openTinyModel({ folder, attach, optimizer = {}, activation
 /** Rows of equal length, one document each, every next token supervised. */
 export function batchOf(rows: readonly (readonly number[])[]): Batch {
   const T = rows[0]!.length;
-  const documents = rows.map((row, b) => row.map(() => b)).flat();
-  return packedBatch({ inputIds: rows.flat(), positionIds: rows.flatMap((row) => row.map((_, t) => t)), documentIds: documents, batchSize: rows.length, tokens: T });
+  const documents = rows.flatMap((row, b) => row.map(() => b));
+  return packedBatch({
+    inputIds: rows.flat(),
+    positionIds: rows.flatMap((row) => row.map((_, t) => t)),
+    documentIds: documents,
+    batchSize: rows.length,
+    tokens: T,
+  });
 }
 
 export function packedBatch({ inputIds, positionIds, documentIds, batchSize, tokens }: PackedRows): Batch {
-  const targets = inputIds.flatMap((_, i) => (i + 1 < inputIds.length && (i + 1) % tokens !== 0 && documentIds[i] === documentIds[i + 1] ? [i] : []));
+  const targets = inputIds.flatMap((_, i) =>
+    i + 1 < inputIds.length && (i + 1) % tokens !== 0 && documentIds[i] === documentIds[i + 1] ? [i] : [],
+  );
   return {
     ...{ batchSize, tokens, tokenCount: inputIds.length },
     inputIds: Int32Array.from(inputIds),

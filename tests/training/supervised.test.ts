@@ -3,8 +3,8 @@ import { mkdtempSync, readdirSync, rmSync, truncateSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import type { Batch } from "../../src/data/batch.ts";
 import { createRandom } from "../../src/base/random.ts";
+import type { Batch } from "../../src/data/batch.ts";
 import { lora } from "../../src/methods/lora.ts";
 import { createFolderShelf } from "../../src/platform/node/folder-shelf.ts";
 import { createCheckpointStore } from "../../src/trainers/checkpoint.ts";
@@ -35,7 +35,13 @@ async function run(name: string, options: Partial<SupervisedOptions> & { learnin
     ...{ engine, batchesForEpoch, validation: [], totalSteps: 10, gradientAccumulationSteps: 1, maxGradNorm: 1 },
     ...{ learningRateAt: () => options.learningRate ?? 1e-2, seed: 3, evalEvery: 2, saveEvery: 3, checkpoints },
     ...options,
-    events: { ...options.events, onStep: (event) => (losses.push(event.loss), options.events?.onStep?.(event)) },
+    events: {
+      ...options.events,
+      onStep(event) {
+        losses.push(event.loss);
+        options.events?.onStep?.(event);
+      },
+    },
   });
   return { outcome, losses, checkpoints, engine };
 }
@@ -71,7 +77,9 @@ describe("supervised training", () => {
 
   it("takes the same step with one batch of four rows as with four of one", async () => {
     const rows = batchesForEpoch(0).flatMap((batch) => [0, 1].map((b) => [...batch.inputIds.slice(b * 8, b * 8 + 8)]));
-    const plain = { attach: (target: Parameters<typeof lora.attach>[0]) => lora.attach(target, lora.configSchema.parse({ name: "lora", rank: 4 })) };
+    const plain = {
+      attach: (target: Parameters<typeof lora.attach>[0]) => lora.attach(target, lora.configSchema.parse({ name: "lora", rank: 4 })),
+    };
     const norms = await Promise.all(
       [[batchOf(rows)], rows.map((row) => batchOf([row]))].map(async (micro) => {
         const { engine } = await openTinyModel({ folder: `${reference}families/llama`, ...plain });
@@ -84,7 +92,13 @@ describe("supervised training", () => {
 
   it("stops early and restores the best", async () => {
     const validation = batchesForEpoch(99);
-    const { outcome, engine } = await run("early", { validation, totalSteps: 60, evalEvery: 1, learningRate: 0.2, earlyStopping: { patience: 2, minDelta: 0 } });
+    const { outcome, engine } = await run("early", {
+      validation,
+      totalSteps: 60,
+      evalEvery: 1,
+      learningRate: 0.2,
+      earlyStopping: { patience: 2, minDelta: 0 },
+    });
     expect(outcome.status).toBe("stopped-early");
     let [loss, tokens] = [0, 0];
     for (const batch of validation) {
@@ -96,6 +110,8 @@ describe("supervised training", () => {
   });
 
   it("explains a loss that is not a number", async () => {
-    await expect(run("nan", { learningRate: 1e30, maxGradNorm: 0 })).rejects.toThrow(/step \d+: the (loss|gradient norm) is (NaN|Infinity).*optimizer\.learningRate/s);
+    await expect(run("nan", { learningRate: 1e30, maxGradNorm: 0 })).rejects.toThrow(
+      /step \d+: the (loss|gradient norm) is (NaN|Infinity).*optimizer\.learningRate/s,
+    );
   });
 });

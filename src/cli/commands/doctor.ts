@@ -25,7 +25,8 @@ export const doctor = {
         return;
       }
       for (const [name, value] of Object.entries(facts)) print(`${name.padEnd(12)} ${value}`);
-      for (const { name, available, reason } of devices) print(`${`device ${name}`.padEnd(15)}${available ? "ready" : `not available: ${reason}`}`);
+      for (const { name, available, reason } of devices)
+        print(`${`device ${name}`.padEnd(15)}${available ? "ready" : `not available: ${reason}`}`);
     });
   },
 } as const satisfies Command;

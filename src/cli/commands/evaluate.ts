@@ -38,7 +38,15 @@ export const evaluate = {
         const { loaded, basePath, adapterPath } = await openChosenModel({ model, adapter: flags.adapter, device: flags.device });
         const maxLength = flags.maxLength === undefined ? Math.min(512, loaded.model.maxPositionEmbeddings) : Number(flags.maxLength);
         const { rows } = await readDatasetFiles(data);
-        const dataset = prepareDataset({ rows, format: flags.format, tokenizer: loaded.tokenizer, vocabSize: loaded.model.vocabSize, lossOn: flags.lossOn, maxLength, overlong: "truncate" });
+        const dataset = prepareDataset({
+          rows,
+          format: flags.format,
+          tokenizer: loaded.tokenizer,
+          vocabSize: loaded.model.vocabSize,
+          lossOn: flags.lossOn,
+          maxLength,
+          overlong: "truncate",
+        });
         log(`${dataset.report.format} format, ${dataset.report.examples} examples, ${dataset.report.supervisedTokens} supervised tokens`);
         const tuned = await evaluateHeldOut(evaluatorOf(loaded), dataset.examples);
         const comparedPath = flags.base ?? (adapterPath === undefined ? undefined : basePath);
@@ -46,13 +54,18 @@ export const evaluate = {
           print(flags.json ? JSON.stringify(figures(tuned)) : describe("model", tuned));
           return;
         }
-        const base = await evaluateHeldOut(evaluatorOf(await openModel({ folder: openFolder(comparedPath), backend: loaded.backend })), dataset.examples);
+        const base = await evaluateHeldOut(
+          evaluatorOf(await openModel({ folder: openFolder(comparedPath), backend: loaded.backend })),
+          dataset.examples,
+        );
         const comparison = pairedBootstrap({ first: base.documents, second: tuned.documents });
         if (flags.json) print(JSON.stringify({ base: figures(base), tuned: figures(tuned), comparison }));
         else {
           print(describe("base ", base));
           print(describe("tuned", tuned));
-          print(`difference in loss ${comparison.difference.toFixed(4)}, 95% interval ${comparison.low.toFixed(4)} to ${comparison.high.toFixed(4)} (${comparison.documents} documents, paired bootstrap)`);
+          print(
+            `difference in loss ${comparison.difference.toFixed(4)}, 95% interval ${comparison.low.toFixed(4)} to ${comparison.high.toFixed(4)} (${comparison.documents} documents, paired bootstrap)`,
+          );
         }
       });
   },

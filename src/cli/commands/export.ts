@@ -18,9 +18,13 @@ export const exportCommand = {
       .option("--format <name>", "merged (Hugging Face folder) or peft (adapter folder)", "merged")
       .action(async (run: string, folder: string, { adapter, format }: { adapter?: string; format: string }) => {
         if (format !== "merged" && format !== "peft") throw new ConfigError(`--format ${format} is not known. Known: merged, peft.`);
-        if (await isFolder(folder)) throw new ConfigError(`${folder} exists already; choose another folder, so that nothing is overwritten.`);
+        if (await isFolder(folder))
+          throw new ConfigError(`${folder} exists already; choose another folder, so that nothing is overwritten.`);
         const { loaded, basePath } = await openChosenModel({ model: run, adapter, device: "cpu" });
-        const files = format === "peft" ? encodeAdapter({ store: loaded.store, method: loaded.method, baseModel: basePath }) : await mergedCheckpointFiles(loaded, openFolder(basePath));
+        const files =
+          format === "peft"
+            ? encodeAdapter({ store: loaded.store, method: loaded.method, baseModel: basePath })
+            : await mergedCheckpointFiles(loaded, openFolder(basePath));
         for (const [file, content] of Object.entries(files)) await writeFileAtomic(join(folder, file), content);
         print(`${folder}: ${Object.keys(files).join(", ")}`);
       });

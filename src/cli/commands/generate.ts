@@ -1,7 +1,8 @@
 /** tunesmith generate: one prompt, one answer, streamed. */
+
+import { chatTemplateOf } from "../../data/dataset.ts";
 import { createDecoder } from "../../generation/decoder.ts";
 import { generate as generateText } from "../../generation/generate.ts";
-import { chatTemplateOf } from "../../data/dataset.ts";
 import type { Command } from "../command.ts";
 import { openChosenModel } from "../load-run.ts";
 import { addSamplingOptions, generationOptions, type SamplingFlags } from "../sampling-options.ts";
@@ -21,7 +22,13 @@ export const generate = {
           : tokenizer.encode(prompt, { addSpecialTokens: true });
         const started = performance.now();
         let tokens = 0;
-        for await (const { text } of generateText({ decoder: await createDecoder(loaded), tokenizer, promptIds, signal, ...generationOptions(flags, loaded) })) {
+        for await (const { text } of generateText({
+          decoder: await createDecoder(loaded),
+          tokenizer,
+          promptIds,
+          signal,
+          ...generationOptions(flags, loaded),
+        })) {
           process.stdout.write(text);
           tokens++;
         }

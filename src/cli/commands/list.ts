@@ -10,7 +10,15 @@ import { optimizers } from "../../optimizers/registry.ts";
 import { schedules } from "../../optimizers/schedules/registry.ts";
 import type { Command } from "../command.ts";
 
-const shelves: Readonly<Record<string, readonly { readonly name: string; readonly summary?: string }[]>> = { models: families, methods, objectives, optimizers, schedules, formats, devices };
+const shelves: Readonly<Record<string, readonly { readonly name: string; readonly summary?: string }[]>> = {
+  models: families,
+  methods,
+  objectives,
+  optimizers,
+  schedules,
+  formats,
+  devices,
+};
 
 export const list = {
   name: "list",
@@ -22,7 +30,9 @@ export const list = {
         const members = shelves[name];
         if (!members) {
           const nearest = nearestName(name, Object.keys(shelves));
-          throw new ConfigError(`"${name}" cannot be listed.${nearest ? ` Did you mean "${nearest}"?` : ""} Known: ${Object.keys(shelves).join(", ")}.`);
+          throw new ConfigError(
+            `"${name}" cannot be listed.${nearest ? ` Did you mean "${nearest}"?` : ""} Known: ${Object.keys(shelves).join(", ")}.`,
+          );
         }
         if (kind === undefined) print(`${name}:`);
         for (const member of members) print(`  ${member.name.padEnd(22)}${member.summary ?? ""}`.trimEnd());

@@ -23,7 +23,8 @@ export const pretrain = {
       .action(async (file: string, overrides: string[], { resume }: { resume: boolean }) => {
         const { pretrain: recipe, ...rest } = applyOverrides(parseConfigText(await readFile(file, "utf8"), file), overrides);
         const parsed = pretrainSchema.safeParse(recipe);
-        if (!parsed.success) throw new ConfigError(parsed.error.issues.map((issue) => `pretrain.${issue.path.join(".")}: ${issue.message}.`));
+        if (!parsed.success)
+          throw new ConfigError(parsed.error.issues.map((issue) => `pretrain.${issue.path.join(".")}: ${issue.message}.`));
         const output = String(rest.output);
         const initial = join(output, "initial");
         const config = parseRunConfig({ ...rest, model: initial, method: { name: "full" } });
@@ -37,7 +38,11 @@ export const pretrain = {
         const progress = createProgress({ log, isTerminal: process.stderr.isTTY === true, logEvery: config.training.logEvery });
         const result = await trainInWorker({ config, resume, signal, onEvent: progress.show, command: process.argv.slice(2) });
         progress.end();
-        print(result.tuned ? `held-out loss ${result.tuned.loss.toFixed(3)}, perplexity ${result.tuned.perplexity.toFixed(2)}; model in ${join(output, "model")}` : `status: ${result.outcome.status}`);
+        print(
+          result.tuned
+            ? `held-out loss ${result.tuned.loss.toFixed(3)}, perplexity ${result.tuned.perplexity.toFixed(2)}; model in ${join(output, "model")}`
+            : `status: ${result.outcome.status}`,
+        );
       });
   },
 } as const satisfies Command;

@@ -39,9 +39,17 @@ export const train = {
           else {
             print(printConfig(config).trimEnd());
             print("");
-            print(`parameters      ${formatCount(prepared.trainableParameters)} trained of ${formatCount(prepared.allParameters)} (${((100 * prepared.trainableParameters) / prepared.allParameters).toFixed(2)}%)`);
-            print(`steps           ${prepared.totalSteps}, about ${formatDuration(estimate.secondsPerStep)} each, ${formatDuration(estimate.secondsPerStep * prepared.totalSteps)} in all`);
-            print(`peak memory     about ${formatBytes(estimate.peakBytes)} (${Object.entries(estimate.parts).map(([name, bytes]) => `${name} ${formatBytes(bytes)}`).join(", ")})`);
+            print(
+              `parameters      ${formatCount(prepared.trainableParameters)} trained of ${formatCount(prepared.allParameters)} (${((100 * prepared.trainableParameters) / prepared.allParameters).toFixed(2)}%)`,
+            );
+            print(
+              `steps           ${prepared.totalSteps}, about ${formatDuration(estimate.secondsPerStep)} each, ${formatDuration(estimate.secondsPerStep * prepared.totalSteps)} in all`,
+            );
+            print(
+              `peak memory     about ${formatBytes(estimate.peakBytes)} (${Object.entries(estimate.parts)
+                .map(([name, bytes]) => `${name} ${formatBytes(bytes)}`)
+                .join(", ")})`,
+            );
           }
           return;
         }
@@ -57,14 +65,19 @@ export const train = {
           print(JSON.stringify(result, null, 2));
           return;
         }
-        for (const { prompt, before, after } of result.samples) print(`\n> ${prompt}\nbase:  ${before.replaceAll("\n", "\n       ")}\ntuned: ${after.replaceAll("\n", "\n       ")}`);
+        for (const { prompt, before, after } of result.samples)
+          print(`\n> ${prompt}\nbase:  ${before.replaceAll("\n", "\n       ")}\ntuned: ${after.replaceAll("\n", "\n       ")}`);
         if (result.base && result.tuned && result.comparison) {
           const { difference, low, high } = result.comparison;
           const signed = (value: number): string => `${value < 0 ? "-" : "+"}${Math.abs(value).toFixed(3)}`;
           print("");
-          print(`held-out loss   base ${result.base.loss.toFixed(3)}  tuned ${result.tuned.loss.toFixed(3)}  difference ${signed(difference)} (95% interval ${signed(low)} to ${signed(high)})`);
+          print(
+            `held-out loss   base ${result.base.loss.toFixed(3)}  tuned ${result.tuned.loss.toFixed(3)}  difference ${signed(difference)} (95% interval ${signed(low)} to ${signed(high)})`,
+          );
           print(`perplexity      base ${result.base.perplexity.toFixed(2)}  tuned ${result.tuned.perplexity.toFixed(2)}`);
-          print(`token accuracy  base ${(100 * result.base.tokenAccuracy).toFixed(1)}%  tuned ${(100 * result.tuned.tokenAccuracy).toFixed(1)}%`);
+          print(
+            `token accuracy  base ${(100 * result.base.tokenAccuracy).toFixed(1)}%  tuned ${(100 * result.tuned.tokenAccuracy).toFixed(1)}%`,
+          );
         }
         print(`report          ${result.folder}/report.html`);
       });

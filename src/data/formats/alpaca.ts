@@ -8,6 +8,9 @@ export const alpaca = {
   read({ instruction, input, output, system }) {
     const question = isText(input) && input !== "" ? `${instruction}\n\n${input}` : String(instruction);
     const opening = isText(system) && system !== "" ? [{ role: "system", content: system }] : [];
-    return { kind: "conversation", messages: [...opening, { role: "user", content: question }, { role: "assistant", content: String(output) }] };
+    return {
+      kind: "conversation",
+      messages: [...opening, { role: "user", content: question }, { role: "assistant", content: String(output) }],
+    };
   },
 } as const satisfies DataFormat;

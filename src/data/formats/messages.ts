@@ -9,7 +9,8 @@ export const messages = {
   read({ messages }) {
     const list = messages as Partial<Message>[];
     for (const [i, message] of list.entries()) {
-      if (!isText(message?.role) || !isText(message.content)) throw new DataError(`messages[${i}] is ${JSON.stringify(message)?.slice(0, 80)}; expected {"role": "...", "content": "..."}.`);
+      if (!isText(message?.role) || !isText(message.content))
+        throw new DataError(`messages[${i}] is ${JSON.stringify(message)?.slice(0, 80)}; expected {"role": "...", "content": "..."}.`);
     }
     if (list.length === 0) throw new DataError("messages is empty; expected at least one user and one assistant message.");
     return { kind: "conversation", messages: list as Message[] };

@@ -14,7 +14,8 @@ export const promptCompletion = {
   matches: (row) => isText(row.prompt) && completionKey(row) !== undefined,
   read(row) {
     const key = completionKey(row);
-    if (!isText(row.prompt) || key === undefined) throw new DataError(`the row has the columns ${Object.keys(row).join(", ")}; expected prompt and completion.`);
+    if (!isText(row.prompt) || key === undefined)
+      throw new DataError(`the row has the columns ${Object.keys(row).join(", ")}; expected prompt and completion.`);
     return { kind: "completion", prompt: row.prompt, completion: row[key] as string };
   },
 } as const satisfies DataFormat;

@@ -18,5 +18,7 @@ export function chooseFormat(name: string, rows: readonly Row[]): DataFormat {
   const found = formats.find((format) => sample.every((row) => format.matches(row)));
   if (found) return found;
   const known = formats.map((format) => `\n  - ${format.name}: ${format.summary}`).join("");
-  throw new DataError(`no format fits: the first row has the columns ${Object.keys(rows[0] ?? {}).join(", ")}. Rename columns to fit one of:${known}`);
+  throw new DataError(
+    `no format fits: the first row has the columns ${Object.keys(rows[0] ?? {}).join(", ")}. Rename columns to fit one of:${known}`,
+  );
 }

@@ -1,4 +1,4 @@
-/** Renders conversations with a checkpoint's own Jinja template, with the functions that transformers offers to templates. */
+/** Renders conversations with a checkpoint's own Jinja template, with the functions that transformers offers to templates (raise_exception and strftime_now come with the library). */
 import { Template } from "@huggingface/jinja";
 import { DataError } from "../../base/errors.ts";
 import type { Message } from "../formats/format.ts";
@@ -27,25 +27,10 @@ export function createChatTemplate(source: string, tokens: { bosToken?: string |
           add_generation_prompt: addGenerationPrompt,
           bos_token: tokens.bosToken ?? "",
           eos_token: tokens.eosToken ?? "",
-          strftime_now: (format: string) => formatDate(new Date(), format),
         });
       } catch (error) {
         throw new DataError(`the chat template refuses this conversation: ${(error as Error).message}`);
       }
     },
   };
-}
-
-function formatDate(date: Date, format: string): string {
-  const two = (n: number): string => String(n).padStart(2, "0");
-  const parts: Record<string, string> = {
-    d: two(date.getDate()),
-    m: two(date.getMonth() + 1),
-    Y: String(date.getFullYear()),
-    H: two(date.getHours()),
-    M: two(date.getMinutes()),
-    B: date.toLocaleString("en", { month: "long" }),
-    b: date.toLocaleString("en", { month: "short" }),
-  };
-  return format.replace(/%([a-zA-Z])/g, (whole, letter: string) => parts[letter] ?? whole);
 }

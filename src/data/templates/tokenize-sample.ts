@@ -39,7 +39,8 @@ export function tokenizeSample(sample: Sample, options: TokenizeOptions): Tokeni
 
 export function tokenizeConversation(messages: readonly Message[], { tokenizer, template, lossOn }: TokenizeOptions): TokenizedExample {
   const turns = messages.flatMap(({ role }, i) => (role === "assistant" ? [i] : []));
-  if (turns.length === 0 && lossOn !== "all") throw new DataError("the conversation has no assistant message, so nothing would be learned. Add one, or set data.lossOn: all.");
+  if (turns.length === 0 && lossOn !== "all")
+    throw new DataError("the conversation has no assistant message, so nothing would be learned. Add one, or set data.lossOn: all.");
   if (lossOn === "all") {
     const ids = tokenizer.encode(template.render(messages), { addSpecialTokens: false });
     return labelled(ids, () => true);
@@ -51,7 +52,9 @@ export function tokenizeConversation(messages: readonly Message[], { tokenizer, 
   // Pieces are tokenized one by one: the boundary of a turn is then a boundary of tokens, in training and when generating.
   const append = (upTo: string, isLearned: boolean): void => {
     if (!upTo.startsWith(rendered)) {
-      throw new DataError("the chat template writes earlier turns differently once a turn is added, so the assistant's tokens cannot be told apart. Set data.lossOn: last-assistant or all, or use a template that only appends.");
+      throw new DataError(
+        "the chat template writes earlier turns differently once a turn is added, so the assistant's tokens cannot be told apart. Set data.lossOn: last-assistant or all, or use a template that only appends.",
+      );
     }
     const piece = tokenizer.encode(upTo.slice(rendered.length));
     ids.push(...piece);

@@ -32,7 +32,10 @@ export async function loadTokenizer(folder: Folder): Promise<Tokenizer> {
     }
   };
   const definition = await readJson("tokenizer.json");
-  if (!definition) throw new CheckpointError(`${folder.name} has no tokenizer.json. Save the tokenizer with save_pretrained from a fast tokenizer, or copy tokenizer.json from the model's page.`);
+  if (!definition)
+    throw new CheckpointError(
+      `${folder.name} has no tokenizer.json. Save the tokenizer with save_pretrained from a fast tokenizer, or copy tokenizer.json from the model's page.`,
+    );
   const config = (await readJson("tokenizer_config.json")) ?? {};
   const specials = (await readJson("special_tokens_map.json")) ?? {};
   const templateFile = (await folder.has("chat_template.jinja")) ? await folder.readText("chat_template.jinja") : undefined;
@@ -51,7 +54,9 @@ export function createTokenizer({ definition, config, chatTemplate, name }: Toke
   try {
     inner = new HuggingFaceTokenizer(definition, config);
   } catch (error) {
-    throw new CheckpointError(`${name}/tokenizer.json cannot be used: ${(error as Error).message}. Save it again with a current version of the tokenizers library.`);
+    throw new CheckpointError(
+      `${name}/tokenizer.json cannot be used: ${(error as Error).message}. Save it again with a current version of the tokenizers library.`,
+    );
   }
   const tokenText = (value: unknown): string | undefined => {
     if (typeof value === "string") return value;
@@ -79,7 +84,8 @@ export function createTokenizer({ definition, config, chatTemplate, name }: Toke
       const { ids } = inner.encode(text, { add_special_tokens: addSpecialTokens });
       return addSpecialTokens && addsBos && ids[0] !== bos.id ? [bos.id, ...ids] : ids;
     },
-    decode: (ids, { skipSpecialTokens = false } = {}) => (ids.length === 0 ? "" : inner.decode([...ids], { skip_special_tokens: skipSpecialTokens, clean_up_tokenization_spaces: false })),
+    decode: (ids, { skipSpecialTokens = false } = {}) =>
+      ids.length === 0 ? "" : inner.decode([...ids], { skip_special_tokens: skipSpecialTokens, clean_up_tokenization_spaces: false }),
     idOf: (token) => inner.token_to_id(token),
   };
 }

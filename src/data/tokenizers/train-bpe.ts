@@ -29,7 +29,10 @@ export interface TrainBpeOptions {
  * @throws DataError if the vocabulary has no room for the bytes and special tokens */
 export function trainBpe({ texts, vocabSize, specialTokens }: TrainBpeOptions): Record<string, unknown> {
   const mergeCount = vocabSize - 256 - specialTokens.length;
-  if (mergeCount < 0) throw new DataError(`a vocabulary of ${vocabSize} has no room for 256 bytes and ${specialTokens.length} special tokens; choose at least ${256 + specialTokens.length}.`);
+  if (mergeCount < 0)
+    throw new DataError(
+      `a vocabulary of ${vocabSize} has no room for 256 bytes and ${specialTokens.length} special tokens; choose at least ${256 + specialTokens.length}.`,
+    );
   const words = countWords(texts);
   const merges: [string, string][] = [];
   while (merges.length < mergeCount) {
@@ -43,13 +46,29 @@ export function trainBpe({ texts, vocabSize, specialTokens }: TrainBpeOptions): 
     version: "1.0",
     truncation: null,
     padding: null,
-    added_tokens: specialTokens.map((content, id) => ({ id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true })),
+    added_tokens: specialTokens.map((content, id) => ({
+      id,
+      content,
+      single_word: false,
+      lstrip: false,
+      rstrip: false,
+      normalized: false,
+      special: true,
+    })),
     normalizer: null,
     pre_tokenizer: { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true },
     post_processor: { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true },
     decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
     model: {
-      ...{ type: "BPE", dropout: null, unk_token: null, continuing_subword_prefix: null, end_of_word_suffix: null, fuse_unk: false, byte_fallback: false },
+      ...{
+        type: "BPE",
+        dropout: null,
+        unk_token: null,
+        continuing_subword_prefix: null,
+        end_of_word_suffix: null,
+        fuse_unk: false,
+        byte_fallback: false,
+      },
       vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
       merges: merges.map(([left, right]) => `${left} ${right}`),
     },
@@ -71,10 +90,13 @@ function countWords(texts: Iterable<string>): CountedWord[] {
 /** Ties go to the pair that sorts first, so that the result does not depend on the order of the texts. */
 function mostFrequentPair(words: readonly CountedWord[]): [string, string] | undefined {
   const counts = new Map<string, number>();
-  for (const { pieces, count } of words) for (let i = 1; i < pieces.length; i++) counts.set(`${pieces[i - 1]} ${pieces[i]}`, (counts.get(`${pieces[i - 1]} ${pieces[i]}`) ?? 0) + count);
+  for (const { pieces, count } of words)
+    for (let i = 1; i < pieces.length; i++)
+      counts.set(`${pieces[i - 1]} ${pieces[i]}`, (counts.get(`${pieces[i - 1]} ${pieces[i]}`) ?? 0) + count);
   let best: string | undefined;
   let most = 1; // a pair that occurs once is not worth a token
-  for (const [pair, count] of counts) if (count > most || (count === most && best !== undefined && pair < best)) [best, most] = [pair, count];
+  for (const [pair, count] of counts)
+    if (count > most || (count === most && best !== undefined && pair < best)) [best, most] = [pair, count];
   return best?.split(" ") as [string, string] | undefined;
 }
 

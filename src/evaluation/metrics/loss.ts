@@ -1,3 +1,4 @@
+/** Cross-entropy on held-out targets. */
 import type { Metric } from "./metric.ts";
 
 /** Mean cross-entropy over targets, nats. */

@@ -1,3 +1,4 @@
+/** Perplexity on held-out targets. */
 import { loss } from "./loss.ts";
 import type { Metric } from "./metric.ts";
 

@@ -1,3 +1,4 @@
+/** Accuracy of the likeliest prediction on held-out targets. */
 import type { Metric } from "./metric.ts";
 
 /** Share of targets whose likeliest prediction is right, 0 to 1. */

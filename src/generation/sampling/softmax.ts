@@ -1,3 +1,4 @@
+/** Softmax in two parts, so that a draw needs no division. */
 import { DivergenceError } from "../../base/errors.ts";
 
 /** The numerators of softmax: exp(logit - largest) of each logit [V], so the likeliest has 1; and their sum.

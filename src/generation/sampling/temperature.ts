@@ -1,3 +1,4 @@
+/** Divides logits: below 1 sharpens the distribution, above 1 flattens it. */
 import { z } from "zod";
 import type { LogitsProcessor } from "./processor.ts";
 

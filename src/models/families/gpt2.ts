@@ -35,7 +35,8 @@ export const gpt2 = {
     const scalesScores = config.boolean("scale_attn_weights", true);
     const scalesByLayer = config.boolean("scale_attn_by_inverse_layer_idx", false);
     const tieWordEmbeddings = config.boolean("tie_word_embeddings", true);
-    if (config.boolean("add_cross_attention", false)) throw new UnsupportedError("config.json: add_cross_attention is not supported for gpt2; use a decoder-only checkpoint.");
+    if (config.boolean("add_cross_attention", false))
+      throw new UnsupportedError("config.json: add_cross_attention is not supported for gpt2; use a decoder-only checkpoint.");
 
     const norm = (build: SegmentBuilder, name: string, x: Value): Value =>
       layerNorm(
@@ -58,13 +59,23 @@ export const gpt2 = {
         return build.residual(build.embedded(add(tokens, positions)));
       },
       block(build, { layer, hidden, masks, past }): BlockOutput {
-        const joint = build.linear({ name: "attn.c_attn", input: norm(build, build.nameOf("ln_1"), hidden), outFeatures: 3 * C, ...conv1d });
+        const joint = build.linear({
+          name: "attn.c_attn",
+          input: norm(build, build.nameOf("ln_1"), hidden),
+          outFeatures: 3 * C,
+          ...conv1d,
+        });
         const [query, key, value] = split(joint, 2, [C, C, C]) as [Value, Value, Value];
         const scale = (scalesScores ? D ** -0.5 : 1) / (scalesByLayer ? layer + 1 : 1);
         const { output, present } = attention({ query, key, value, numHeads, numKeyValueHeads: numHeads, headDim: D, scale, masks, past });
         const attended = build.linear({ name: "attn.c_proj", input: output, outFeatures: C, ...conv1d });
         const middle = build.graph.keep(add(hidden, build.residual(attended)));
-        const inner = build.linear({ name: "mlp.c_fc", input: norm(build, build.nameOf("ln_2"), middle), outFeatures: intermediateSize, ...conv1d });
+        const inner = build.linear({
+          name: "mlp.c_fc",
+          input: norm(build, build.nameOf("ln_2"), middle),
+          outFeatures: intermediateSize,
+          ...conv1d,
+        });
         const projected = build.linear({ name: "mlp.c_proj", input: activate(build.graph.keep(inner)), outFeatures: C, ...conv1d });
         return { hidden: add(middle, build.residual(projected)), present };
       },

@@ -1,7 +1,8 @@
 /** Every model family, by the checkpoint's `model_type`. */
-import type { CausalLm } from "../causal-lm.ts";
+
 import { CheckpointError } from "../../base/errors.ts";
 import { lookUp } from "../../base/registry.ts";
+import type { CausalLm } from "../causal-lm.ts";
 import { gpt2 } from "./gpt2.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
@@ -15,6 +16,7 @@ export const families = [gpt2, llama, mistral, qwen2, qwen3, smollm3] as const;
  * @throws CheckpointError if `model_type` is missing; UnsupportedError, listing the families, if it is unknown */
 export function createModel(config: Readonly<Record<string, unknown>>): CausalLm {
   const modelType = config.model_type;
-  if (typeof modelType !== "string") throw new CheckpointError('config.json lacks "model_type". Copy the config.json that belongs to these weights.');
+  if (typeof modelType !== "string")
+    throw new CheckpointError('config.json lacks "model_type". Copy the config.json that belongs to these weights.');
   return lookUp("model_type", families, modelType).create(config);
 }

@@ -6,9 +6,10 @@
  * 2. The query heads that share a key head become rows of one matrix product; keys and values are never repeated.
  * 3. Query, key, value and output are kept for the backward pass; scores and probabilities are recomputed there.
  */
-import { addDims, type Dim, divideDims, multiplyDims } from "../../tensor/shape.ts";
+
 import type { Value } from "../../tensor/graph.ts";
 import { add, concat, matmul, reshape, softmax, split, transpose } from "../../tensor/ops/index.ts";
+import { addDims, type Dim, divideDims, multiplyDims } from "../../tensor/shape.ts";
 import type { KeyValues } from "../causal-lm.ts";
 
 export interface AttentionInput {

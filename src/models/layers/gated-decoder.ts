@@ -3,8 +3,8 @@
  * rotary positions, grouped key-value heads. Families say where they differ; tensor names are the checkpoint's.
  */
 import { CheckpointError } from "../../base/errors.ts";
-import { add, mul, reshape, rmsNorm, rotaryEmbedding, silu } from "../../tensor/ops/index.ts";
 import type { Value } from "../../tensor/graph.ts";
+import { add, mul, reshape, rmsNorm, rotaryEmbedding, silu } from "../../tensor/ops/index.ts";
 import type { BlockInput, BlockOutput, CausalLm, HeadOutput, MaskKind } from "../causal-lm.ts";
 import type { ConfigReader } from "../config-reader.ts";
 import type { SegmentBuilder } from "../segment-builder.ts";
@@ -44,7 +44,9 @@ export function readGatedDecoderConfig(config: ConfigReader, modelType: string):
   const headDim = config.positiveInteger("head_dim", hiddenSize / numAttentionHeads);
   const maxPositionEmbeddings = config.positiveInteger("max_position_embeddings", 2048);
   if (numAttentionHeads % numKeyValueHeads !== 0) {
-    throw new CheckpointError(`config.json: num_attention_heads ${numAttentionHeads} is not a multiple of num_key_value_heads ${numKeyValueHeads}.`);
+    throw new CheckpointError(
+      `config.json: num_attention_heads ${numAttentionHeads} is not a multiple of num_key_value_heads ${numKeyValueHeads}.`,
+    );
   }
   config.requireOneOf("hidden_act", ["silu", "swish"], "silu");
   // transformers 5 writes rope_parameters with the theta inside; earlier versions rope_theta beside rope_scaling.
@@ -122,7 +124,8 @@ export function createGatedDecoder(config: GatedDecoderConfig): CausalLm {
       return slidingWindow === undefined ? {} : { slidingWindow };
     },
     blockPrefix: (layer) => `model.layers.${layer}.`,
-    embed: (build, { inputIds }) => build.embedded(build.rows({ name: "model.embed_tokens.weight", shape: [V, C], kind: "embedding" }, inputIds)),
+    embed: (build, { inputIds }) =>
+      build.embedded(build.rows({ name: "model.embed_tokens.weight", shape: [V, C], kind: "embedding" }, inputIds)),
     block(build, input): BlockOutput {
       const attended = selfAttention(build, norm(build, build.nameOf("input_layernorm"), input.hidden), input);
       const middle = build.graph.keep(add(input.hidden, build.residual(attended.output)));

@@ -26,7 +26,10 @@ type Scaling = (config: RotaryConfig, length: number) => Frequencies;
 const scalings: Record<string, Scaling> = { default: plain, linear, dynamic, llama3, yarn };
 
 /** Tables for positions 0..length-1 of a sequence of `sequenceLength` tokens. @throws UnsupportedError if the scaling type is not known */
-export function computeRotaryTables(config: RotaryConfig, { length, sequenceLength }: { length: number; sequenceLength: number }): RotaryTables {
+export function computeRotaryTables(
+  config: RotaryConfig,
+  { length, sequenceLength }: { length: number; sequenceLength: number },
+): RotaryTables {
   const { inverse, attentionFactor } = rotaryScaling(config)(config, sequenceLength);
   const half = inverse.length;
   const cos = new Float32Array(length * half);
@@ -112,7 +115,8 @@ function yarn(config: RotaryConfig): Frequencies {
   const mscale = optional(config, "mscale");
   const mscaleAll = optional(config, "mscale_all_dim");
   const attentionFactor =
-    optional(config, "attention_factor") ?? (mscale && mscaleAll ? magnitude(factor, mscale) / magnitude(factor, mscaleAll) : magnitude(factor));
+    optional(config, "attention_factor") ??
+    (mscale && mscaleAll ? magnitude(factor, mscale) / magnitude(factor, mscaleAll) : magnitude(factor));
   return { inverse, attentionFactor };
 }
 
@@ -123,6 +127,9 @@ function optional(config: RotaryConfig, key: string): number | undefined {
 
 function numberOf(config: RotaryConfig, key: string): number {
   const value = optional(config, key);
-  if (value === undefined) throw new UnsupportedError(`rope_scaling in config.json lacks the number "${key}", which its type needs. Add it as the model card gives it.`);
+  if (value === undefined)
+    throw new UnsupportedError(
+      `rope_scaling in config.json lacks the number "${key}", which its type needs. Add it as the model card gives it.`,
+    );
   return value;
 }

@@ -40,18 +40,26 @@ async function weightFiles(folder: Folder): Promise<string[]> {
   if (await folder.has(singleFile)) return [singleFile];
   if (await folder.has(indexFile)) {
     const map = (await readJson(folder, indexFile)).weight_map;
-    if (typeof map !== "object" || map === null) throw new CheckpointError(`${folder.name}/${indexFile} has no "weight_map". Download it again.`);
+    if (typeof map !== "object" || map === null)
+      throw new CheckpointError(`${folder.name}/${indexFile} has no "weight_map". Download it again.`);
     const files = [...new Set(Object.values(map as Record<string, string>))].sort();
     const missing: string[] = [];
     for (const file of files) if (!(await folder.has(file))) missing.push(file);
-    if (missing.length > 0) throw new CheckpointError(`${folder.name}: ${missing.length} of ${files.length} shards are missing: ${missing.join(", ")}. Download them; ${indexFile} lists them.`);
+    if (missing.length > 0)
+      throw new CheckpointError(
+        `${folder.name}: ${missing.length} of ${files.length} shards are missing: ${missing.join(", ")}. Download them; ${indexFile} lists them.`,
+      );
     return files;
   }
   const files = await folder.list();
   if (files.some((file) => file.endsWith(".bin") || file.endsWith(".pt") || file.endsWith(".pth"))) {
-    throw new UnsupportedError(`${folder.name} holds weights only as pickled PyTorch files, which can run code when read. Convert them with save_pretrained(..., safe_serialization=True).`);
+    throw new UnsupportedError(
+      `${folder.name} holds weights only as pickled PyTorch files, which can run code when read. Convert them with save_pretrained(..., safe_serialization=True).`,
+    );
   }
-  throw new CheckpointError(`${folder.name} has neither ${singleFile} nor ${indexFile}; it holds ${files.slice(0, 10).join(", ") || "nothing"}. Name the folder of a Hugging Face checkpoint.`);
+  throw new CheckpointError(
+    `${folder.name} has neither ${singleFile} nor ${indexFile}; it holds ${files.slice(0, 10).join(", ") || "nothing"}. Name the folder of a Hugging Face checkpoint.`,
+  );
 }
 
 export async function readJson(folder: Folder, file: string): Promise<JsonObject> {
@@ -79,7 +87,9 @@ export function checkTensors(checkpoint: Checkpoint, parameters: readonly Parame
   if (problems.length === 0) return;
   const shown = problems.slice(0, 12).map((problem) => `\n  - ${problem}`);
   const rest = problems.length > shown.length ? `\n  and ${problems.length - shown.length} more` : "";
-  throw new CheckpointError(`${checkpoint.name}: the weights do not fit config.json:${shown.join("")}${rest}\nUse the config.json that was saved with these weights.`);
+  throw new CheckpointError(
+    `${checkpoint.name}: the weights do not fit config.json:${shown.join("")}${rest}\nUse the config.json that was saved with these weights.`,
+  );
 }
 
 /** Some published GPT-2 and base-model files leave out the outer module's name. */

@@ -26,7 +26,13 @@ export function float16ToFloat32(bits: Uint16Array): Float32Array {
     const exponent = (h >> 10) & 0x1f;
     const mantissa = h & 0x3ff;
     const magnitude =
-      exponent === 0 ? mantissa * 2 ** -24 : exponent === 31 ? (mantissa ? Number.NaN : Number.POSITIVE_INFINITY) : (1 + mantissa / 1024) * 2 ** (exponent - 15);
+      exponent === 0
+        ? mantissa * 2 ** -24
+        : exponent === 31
+          ? mantissa
+            ? Number.NaN
+            : Number.POSITIVE_INFINITY
+          : (1 + mantissa / 1024) * 2 ** (exponent - 15);
     out[i] = h & 0x8000 ? -magnitude : magnitude;
   }
   return out;

@@ -40,12 +40,14 @@ export async function openSafetensors(source: ByteSource): Promise<SafetensorsFi
   }
   const { __metadata__: metadata = {}, ...entries } = header;
   const tensors = new Map<string, TensorEntry>();
-  for (const [name, entry] of Object.entries(entries)) tensors.set(name, checkEntry({ name, entry, dataStart: 8 + length, fileSize: source.size, fail }));
+  for (const [name, entry] of Object.entries(entries))
+    tensors.set(name, checkEntry({ name, entry, dataStart: 8 + length, fileSize: source.size, fail }));
   checkOverlap(tensors, fail);
   return { source, tensors, metadata: metadata as Record<string, string> };
 }
 
-export const readTensor = ({ source }: SafetensorsFile, { begin, end }: TensorEntry): Promise<Uint8Array> => source.read(begin, end - begin);
+export const readTensor = ({ source }: SafetensorsFile, { begin, end }: TensorEntry): Promise<Uint8Array> =>
+  source.read(begin, end - begin);
 
 interface EntryCheck {
   readonly name: string;
@@ -58,13 +60,16 @@ interface EntryCheck {
 function checkEntry({ name, entry, dataStart, fileSize, fail }: EntryCheck): TensorEntry {
   const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as { dtype?: string; shape?: unknown; data_offsets?: unknown };
   const integers = (list: unknown): list is number[] => Array.isArray(list) && list.every((n) => Number.isSafeInteger(n) && n >= 0);
-  if (dtype === undefined || !(dtype in elementBytes)) return fail(`tensor "${name}" has the unknown element type ${JSON.stringify(dtype)}; known: ${Object.keys(elementBytes).join(", ")}.`);
+  if (dtype === undefined || !(dtype in elementBytes))
+    return fail(`tensor "${name}" has the unknown element type ${JSON.stringify(dtype)}; known: ${Object.keys(elementBytes).join(", ")}.`);
   if (!integers(shape)) return fail(`tensor "${name}" has the shape ${JSON.stringify(shape)}; expected a list of sizes.`);
-  if (!integers(offsets) || offsets.length !== 2 || offsets[1]! < offsets[0]!) return fail(`tensor "${name}" has the offsets ${JSON.stringify(offsets)}; expected [begin, end].`);
+  if (!integers(offsets) || offsets.length !== 2 || offsets[1]! < offsets[0]!)
+    return fail(`tensor "${name}" has the offsets ${JSON.stringify(offsets)}; expected [begin, end].`);
   const [begin, end] = [dataStart + offsets[0]!, dataStart + offsets[1]!];
   if (end > fileSize) return fail(`truncated: tensor "${name}" ends at byte ${end}, the file has ${fileSize}.`);
   const expected = shape.reduce((product, n) => product * n, 1) * elementBytes[dtype as SafetensorsDType];
-  if (end - begin !== expected) return fail(`tensor "${name}" ${dtype} [${shape.join(", ")}] needs ${expected} bytes; its offsets give ${end - begin}.`);
+  if (end - begin !== expected)
+    return fail(`tensor "${name}" ${dtype} [${shape.join(", ")}] needs ${expected} bytes; its offsets give ${end - begin}.`);
   return { dtype: dtype as SafetensorsDType, shape, begin, end };
 }
 
@@ -84,7 +89,10 @@ export interface TensorToWrite {
 }
 
 /** Yields the file piece by piece. Tensors are written in the order given; the header is padded to 8 bytes as the reference does. */
-export async function* encodeSafetensors(tensors: ReadonlyMap<string, TensorToWrite>, metadata: Readonly<Record<string, string>> = { format: "pt" }): AsyncGenerator<Uint8Array> {
+export async function* encodeSafetensors(
+  tensors: ReadonlyMap<string, TensorToWrite>,
+  metadata: Readonly<Record<string, string>> = { format: "pt" },
+): AsyncGenerator<Uint8Array> {
   let offset = 0;
   const header: Record<string, unknown> = { __metadata__: metadata };
   for (const [name, { dtype, shape }] of tensors) {

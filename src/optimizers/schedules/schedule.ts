@@ -21,7 +21,10 @@ export function warmupSteps(config: { warmupSteps?: number | undefined; warmupRa
 }
 
 /** Rising factor while warming up, undefined afterwards. */
-export function warmingUp(config: { warmupSteps?: number | undefined; warmupRatio?: number | undefined }, { step, totalSteps }: { step: number; totalSteps: number }): number | undefined {
+export function warmingUp(
+  config: { warmupSteps?: number | undefined; warmupRatio?: number | undefined },
+  { step, totalSteps }: { step: number; totalSteps: number },
+): number | undefined {
   const steps = warmupSteps(config, totalSteps);
   return step < steps ? step / Math.max(1, steps) : undefined;
 }

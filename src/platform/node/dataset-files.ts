@@ -38,7 +38,10 @@ export async function readDatasetFiles(patterns: string | readonly string[]): Pr
       });
       const kind = path.replace(/\.gz$/, "").split(".").at(-1)!.toLowerCase();
       const reader = readers[kind];
-      if (!reader) throw new DataError(`${path}: files of kind "${kind}" are not known; known: ${Object.keys(readers).join(", ")}, each text kind also as .gz.`);
+      if (!reader)
+        throw new DataError(
+          `${path}: files of kind "${kind}" are not known; known: ${Object.keys(readers).join(", ")}, each text kind also as .gz.`,
+        );
       const read = await reader(path, path.endsWith(".gz") ? gunzipSync(bytes) : bytes);
       if (read.length === 0) throw new DataError(`${path} is empty; expected at least one row.`);
       rows.push(...read);
@@ -52,9 +55,15 @@ export async function readDatasetFiles(patterns: string | readonly string[]): Pr
 async function expand(pattern: string): Promise<string[]> {
   if (!/[*?]/.test(pattern)) return [pattern];
   const folder = dirname(pattern);
-  const expression = basename(pattern).replace(/[.+^${}()|[\]\\]/g, "\\$&").replaceAll("*", ".*").replaceAll("?", ".");
+  const expression = basename(pattern)
+    .replace(/[.+^${}()|[\]\\]/g, "\\$&")
+    .replaceAll("*", ".*")
+    .replaceAll("?", ".");
   const names = await readdir(folder).catch(() => []);
-  const found = names.filter((name) => new RegExp(`^${expression}$`).test(name)).sort().map((name) => join(folder, name));
+  const found = names
+    .filter((name) => new RegExp(`^${expression}$`).test(name))
+    .sort()
+    .map((name) => join(folder, name));
   if (found.length === 0) throw new DataError(`${pattern} matches no file in ${resolve(folder)}.`);
   return found;
 }
@@ -97,7 +106,10 @@ function readJsonLines(path: string, bytes: Buffer): SourceRow[] {
 function readJsonDocument(path: string, bytes: Buffer): SourceRow[] {
   const text = decode(path, bytes);
   const document = parseJson(path, text);
-  if (!Array.isArray(document)) throw new DataError(`${path} holds ${document === null ? "null" : typeof document}; expected a list of rows. One row for each line belongs in a .jsonl file.`);
+  if (!Array.isArray(document))
+    throw new DataError(
+      `${path} holds ${document === null ? "null" : typeof document}; expected a list of rows. One row for each line belongs in a .jsonl file.`,
+    );
   return document.map((row, i) => ({ row: asRow(row, `${path}[${i}]`), at: `${path}[${i}]` }));
 }
 
@@ -110,7 +122,8 @@ function parseJson(at: string, text: string): unknown {
 }
 
 function asRow(value: unknown, at: string): Row {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new DataError(`${at}: the row is ${JSON.stringify(value)?.slice(0, 60)}; expected an object with named columns.`);
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw new DataError(`${at}: the row is ${JSON.stringify(value)?.slice(0, 60)}; expected an object with named columns.`);
   return value as Row;
 }
 

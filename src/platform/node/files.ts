@@ -21,7 +21,10 @@ export async function openFile(path: string): Promise<ByteSource> {
         for (let done = 0; done < length; ) {
           // One call reads at most 2 GiB.
           const { bytesRead } = await handle.read(bytes, done, Math.min(length - done, 2 ** 30), offset + done);
-          if (bytesRead === 0) throw new CheckpointError(`${path} ended at byte ${offset + done}; expected ${offset + length}. The file was cut short while it was read.`);
+          if (bytesRead === 0)
+            throw new CheckpointError(
+              `${path} ended at byte ${offset + done}; expected ${offset + length}. The file was cut short while it was read.`,
+            );
           done += bytesRead;
         }
         return bytes;
@@ -36,13 +39,21 @@ export function openFolder(path: string): Folder {
   return {
     name: path,
     list: () => readdir(path),
-    has: (file) => access(join(path, file), constants.R_OK).then(() => true, () => false),
+    has: (file) =>
+      access(join(path, file), constants.R_OK).then(
+        () => true,
+        () => false,
+      ),
     open: (file) => openFile(join(path, file)),
     readText: (file) => readFile(join(path, file), "utf8"),
   };
 }
 
-export const isFolder = (path: string): Promise<boolean> => stat(path).then((entry) => entry.isDirectory(), () => false);
+export const isFolder = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (entry) => entry.isDirectory(),
+    () => false,
+  );
 
 /** Writes a whole file or nothing.
  * @throws TunesmithError if the disk is full or the folder cannot be written; what stood there before still stands */
@@ -76,7 +87,15 @@ export async function syncFolder(path: string): Promise<void> {
 
 export function explainWriteError(path: string, error: unknown): unknown {
   const code = (error as NodeJS.ErrnoException).code;
-  if (code === "ENOSPC") return new TunesmithError("disk-full", `${path} could not be written: the disk is full. Nothing that was saved before is lost; free some space and run again with --resume.`, { cause: error });
-  if (code === "EACCES" || code === "EROFS" || code === "EPERM") return new TunesmithError("not-writable", `${path} could not be written: ${code}. Choose a folder that you may write to.`, { cause: error });
+  if (code === "ENOSPC")
+    return new TunesmithError(
+      "disk-full",
+      `${path} could not be written: the disk is full. Nothing that was saved before is lost; free some space and run again with --resume.`,
+      { cause: error },
+    );
+  if (code === "EACCES" || code === "EROFS" || code === "EPERM")
+    return new TunesmithError("not-writable", `${path} could not be written: ${code}. Choose a folder that you may write to.`, {
+      cause: error,
+    });
   return error;
 }

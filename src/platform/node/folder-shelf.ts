@@ -37,7 +37,10 @@ export function createFolderShelf(root: string): FolderShelf {
       const checksums = JSON.parse(await readFile(join(path, checksumFile), "utf8")) as Record<string, string>;
       for (const [file, expected] of Object.entries(checksums)) {
         const found = await hashFile(join(path, file));
-        if (found !== expected) throw new CheckpointError(`${join(path, file)} is damaged: its checksum is ${found.slice(0, 12)}..., expected ${expected.slice(0, 12)}....`);
+        if (found !== expected)
+          throw new CheckpointError(
+            `${join(path, file)} is damaged: its checksum is ${found.slice(0, 12)}..., expected ${expected.slice(0, 12)}....`,
+          );
       }
       return openFolder(path);
     },

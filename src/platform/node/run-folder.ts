@@ -8,7 +8,11 @@ import { createFolderShelf } from "./folder-shelf.ts";
 export function openRunFolder(path: string) {
   return {
     path,
-    has: (file: string) => access(join(path, file)).then(() => true, () => false),
+    has: (file: string) =>
+      access(join(path, file)).then(
+        () => true,
+        () => false,
+      ),
     readText: (file: string) => readFile(join(path, file), "utf8"),
     write: (file: string, content: string | Uint8Array | AsyncIterable<Uint8Array>) => writeFileAtomic(join(path, file), content),
     appendTo: (file: string) => openAppendFile(join(path, file)),

@@ -8,7 +8,8 @@ export const broadcastToOp = defineOp({
   name: "broadcastTo",
   infer([x], attributes) {
     const shape = attributes.shape as Shape;
-    if (!shapesEqual(broadcastShapes(x!.shape, shape), shape)) throw new ShapeError(`broadcastTo: ${showShape(x!.shape)} does not broadcast to ${showShape(shape)}.`);
+    if (!shapesEqual(broadcastShapes(x!.shape, shape), shape))
+      throw new ShapeError(`broadcastTo: ${showShape(x!.shape)} does not broadcast to ${showShape(shape)}.`);
     return [{ dtype: x!.dtype, shape }];
   },
   reference([x], _, [shape]) {
@@ -20,4 +21,5 @@ export const broadcastToOp = defineOp({
   },
 });
 
-export const broadcastTo = (x: Value, shape: Shape): Value => (shapesEqual(x.shape, shape) ? x : only(x.graph.add(broadcastToOp, [x], { shape })));
+export const broadcastTo = (x: Value, shape: Shape): Value =>
+  shapesEqual(x.shape, shape) ? x : only(x.graph.add(broadcastToOp, [x], { shape }));

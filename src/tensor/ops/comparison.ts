@@ -1,9 +1,13 @@
 /** Comparisons and logic; results are bool, nothing here has a gradient. */
-import type { OpDefinition, Value } from "../graph.ts";
+
 import { ShapeError } from "../../base/errors.ts";
+import type { OpDefinition, Value } from "../graph.ts";
 import { broadcastResult, count, defineOp, forEachBroadcast, only, referenceArray, requireSameDtype } from "./define.ts";
 
-function predicate(name: string, { evaluate, logical = false }: { evaluate(a: number, b: number): boolean; logical?: boolean }): OpDefinition {
+function predicate(
+  name: string,
+  { evaluate, logical = false }: { evaluate(a: number, b: number): boolean; logical?: boolean },
+): OpDefinition {
   return defineOp({
     name,
     infer([a, b]) {

@@ -12,8 +12,14 @@ export const concatOp = defineOp({
     const axis = attributes.axis as number;
     const [first] = inputs;
     for (const { shape, dtype } of inputs) {
-      const fits = dtype === first!.dtype && shape.length === first!.shape.length && shape.every((d, i) => i === axis || dimsEqual(d, first!.shape[i]!));
-      if (!fits) throw new ShapeError(`concat along axis ${axis}: ${dtype}${showShape(shape)} does not fit beside ${first!.dtype}${showShape(first!.shape)}.`);
+      const fits =
+        dtype === first!.dtype &&
+        shape.length === first!.shape.length &&
+        shape.every((d, i) => i === axis || dimsEqual(d, first!.shape[i]!));
+      if (!fits)
+        throw new ShapeError(
+          `concat along axis ${axis}: ${dtype}${showShape(shape)} does not fit beside ${first!.dtype}${showShape(first!.shape)}.`,
+        );
     }
     return [{ dtype: first!.dtype, shape: withAxis(first!.shape, axis, addDims(...inputs.map(({ shape }) => shape[axis]!))) }];
   },
@@ -36,7 +42,8 @@ export const splitOp = defineOp({
   name: "split",
   infer([x], attributes) {
     const { axis, sizes } = attributes as { axis: number; sizes: Dim[] };
-    if (!dimsEqual(addDims(...sizes), x!.shape[axis]!)) throw new ShapeError(`split: sizes ${showShape(sizes)} do not add up to ${x!.shape[axis]}, axis ${axis} of ${showShape(x!.shape)}.`);
+    if (!dimsEqual(addDims(...sizes), x!.shape[axis]!))
+      throw new ShapeError(`split: sizes ${showShape(sizes)} do not add up to ${x!.shape[axis]}, axis ${axis} of ${showShape(x!.shape)}.`);
     return sizes.map((size) => ({ dtype: x!.dtype, shape: withAxis(x!.shape, axis, size) }));
   },
   reference([x], attributes, shapes) {
@@ -47,7 +54,8 @@ export const splitOp = defineOp({
     return shapes.map((shape) => {
       const run = shape[axis]! * inner;
       const data = new Float64Array(count(shape));
-      for (let o = 0; o < outer; o++) data.set(x!.data.subarray(o * x!.shape[axis]! * inner + offset, o * x!.shape[axis]! * inner + offset + run), o * run);
+      for (let o = 0; o < outer; o++)
+        data.set(x!.data.subarray(o * x!.shape[axis]! * inner + offset, o * x!.shape[axis]! * inner + offset + run), o * run);
       offset += run;
       return referenceArray(shape, data);
     });
@@ -65,5 +73,9 @@ export function slice(x: Value, axis: number, { start, size }: { start: Dim; siz
   const total = x.shape[normaliseAxis(axis, x.shape.length)]!;
   const parts = [start, size, subtractDims(subtractDims(total, start), size)];
   const kept = parts.map((part, i) => ({ part, isSlice: i === 1 })).filter(({ part, isSlice }) => isSlice || part !== 0);
-  return split(x, axis, kept.map(({ part }) => part))[kept.findIndex(({ isSlice }) => isSlice)]!;
+  return split(
+    x,
+    axis,
+    kept.map(({ part }) => part),
+  )[kept.findIndex(({ isSlice }) => isSlice)]!;
 }

@@ -11,12 +11,16 @@ export const only = (values: readonly Value[]): Value => values[0]!;
 /** A non-negative axis. @throws ShapeError if it is out of range */
 export function normaliseAxis(axis: number, rank: number): number {
   const at = axis < 0 ? axis + rank : axis;
-  if (!Number.isInteger(axis) || at < 0 || at >= rank) throw new ShapeError(`axis ${axis} is out of range for a tensor of rank ${rank}; expected ${-rank} to ${rank - 1}.`);
+  if (!Number.isInteger(axis) || at < 0 || at >= rank)
+    throw new ShapeError(`axis ${axis} is out of range for a tensor of rank ${rank}; expected ${-rank} to ${rank - 1}.`);
   return at;
 }
 
 export function requireSameDtype(op: string, a: TensorType, b: TensorType): void {
-  if (a.dtype !== b.dtype) throw new ShapeError(`${op}: element types differ: left ${a.dtype}${showShape(a.shape)}, right ${b.dtype}${showShape(b.shape)}. Cast one operand.`);
+  if (a.dtype !== b.dtype)
+    throw new ShapeError(
+      `${op}: element types differ: left ${a.dtype}${showShape(a.shape)}, right ${b.dtype}${showShape(b.shape)}. Cast one operand.`,
+    );
 }
 
 export function requireFloat(op: string, x: TensorType): void {
@@ -45,7 +49,11 @@ export function broadcastStrides(shape: readonly number[], rank: number): number
 }
 
 /** Calls `visit` with the offset into each operand, for every element of `shape` in row-major order. */
-export function forEachBroadcast(shape: readonly number[], operands: readonly (readonly number[])[], visit: (at: number, offsets: readonly number[]) => void): void {
+export function forEachBroadcast(
+  shape: readonly number[],
+  operands: readonly (readonly number[])[],
+  visit: (at: number, offsets: readonly number[]) => void,
+): void {
   const strides = operands.map((operand) => broadcastStrides(operand, shape.length));
   const index = new Array<number>(shape.length).fill(0);
   const offsets = new Array<number>(operands.length).fill(0);
@@ -62,7 +70,10 @@ export function forEachBroadcast(shape: readonly number[], operands: readonly (r
   }
 }
 
-export const referenceArray = (shape: readonly number[], data: Float64Array = new Float64Array(count(shape))): ReferenceArray => ({ shape, data });
+export const referenceArray = (shape: readonly number[], data: Float64Array = new Float64Array(count(shape))): ReferenceArray => ({
+  shape,
+  data,
+});
 
 /** Last dimension as rows: calls `visit(row start)`. */
 export function forEachRow(shape: readonly number[], visit: (start: number, width: number) => void): void {

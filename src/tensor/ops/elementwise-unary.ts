@@ -55,5 +55,6 @@ export const relu = apply(reluOp);
 export const silu = apply(siluOp);
 const geluExact = apply(geluOp);
 const geluTanh = apply(geluTanhOp);
-export const gelu = (x: Value, { approximate }: { approximate: "none" | "tanh" }): Value => (approximate === "tanh" ? geluTanh(x) : geluExact(x));
+export const gelu = (x: Value, { approximate }: { approximate: "none" | "tanh" }): Value =>
+  approximate === "tanh" ? geluTanh(x) : geluExact(x);
 export const stopGradient = apply(stopGradientOp);

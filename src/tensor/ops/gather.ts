@@ -23,7 +23,9 @@ export const scatterAddRowsOp = defineOp({
   infer([indices, updates], { rows }) {
     const rank = indices!.shape.length;
     if (!updates!.shape.slice(0, rank).every((d, i) => dimsEqual(d, indices!.shape[i]!))) {
-      throw new ShapeError(`scatterAddRows: updates ${showShape(updates!.shape)} do not start with the shape of the indices ${showShape(indices!.shape)}.`);
+      throw new ShapeError(
+        `scatterAddRows: updates ${showShape(updates!.shape)} do not start with the shape of the indices ${showShape(indices!.shape)}.`,
+      );
     }
     return [{ dtype: updates!.dtype, shape: [rows as Dim, ...updates!.shape.slice(rank)] as Shape }];
   },
@@ -40,4 +42,5 @@ export const scatterAddRowsOp = defineOp({
 /** table [N, ...rest], indices int64 [...] -> [..., ...rest]. */
 export const gather = (table: Value, indices: Value): Value => only(table.graph.add(gatherOp, [table, indices]));
 /** Zeros [rows, ...rest] with updates [..., ...rest] added at indices int64 [...]; repeated indices add up. */
-export const scatterAddRows = (indices: Value, updates: Value, rows: Dim): Value => only(updates.graph.add(scatterAddRowsOp, [indices, updates], { rows }));
+export const scatterAddRows = (indices: Value, updates: Value, rows: Dim): Value =>
+  only(updates.graph.add(scatterAddRowsOp, [indices, updates], { rows }));

@@ -15,11 +15,14 @@ export const matmulOp = defineOp({
   infer([a, b], attributes) {
     const { transposeA, transposeB } = attributes as Required<MatmulOptions>;
     requireSameDtype("matmul", a!, b!);
-    if (a!.shape.length < 2 || b!.shape.length < 2) throw new ShapeError(`matmul: expected rank 2 or more, got left ${showShape(a!.shape)}, right ${showShape(b!.shape)}.`);
+    if (a!.shape.length < 2 || b!.shape.length < 2)
+      throw new ShapeError(`matmul: expected rank 2 or more, got left ${showShape(a!.shape)}, right ${showShape(b!.shape)}.`);
     const [rows, inner] = matrixDims(a!.shape, transposeA);
     const [innerB, columns] = matrixDims(b!.shape, transposeB);
     if (!dimsEqual(inner, innerB)) {
-      throw new ShapeError(`matmul: inner dimensions differ: left ${showShape(a!.shape)}, right ${showShape(b!.shape)} (${inner} vs ${innerB}). Transpose one operand or check the sizes in config.json.`);
+      throw new ShapeError(
+        `matmul: inner dimensions differ: left ${showShape(a!.shape)}, right ${showShape(b!.shape)} (${inner} vs ${innerB}). Transpose one operand or check the sizes in config.json.`,
+      );
     }
     return [{ dtype: a!.dtype, shape: [...broadcastShapes(a!.shape.slice(0, -2), b!.shape.slice(0, -2)), rows, columns] }];
   },
@@ -34,7 +37,8 @@ export const matmulOp = defineOp({
       for (let m = 0; m < M; m++) {
         for (let n = 0; n < N; n++) {
           let sum = 0;
-          for (let k = 0; k < K; k++) sum += a!.data[i! * M * K + m * strideAm + k * strideAk]! * b!.data[j! * K * N + k * strideBk + n * strideBn]!;
+          for (let k = 0; k < K; k++)
+            sum += a!.data[i! * M * K + m * strideAm + k * strideAk]! * b!.data[j! * K * N + k * strideBk + n * strideBn]!;
           data[(batch * M + m) * N + n] = alpha * sum;
         }
       }
@@ -46,4 +50,5 @@ export const matmulOp = defineOp({
 export const matmul = (a: Value, b: Value, { transposeA = false, transposeB = false, alpha = 1 }: MatmulOptions = {}): Value =>
   only(a.graph.add(matmulOp, [a, b], { transposeA, transposeB, alpha }));
 
-const matrixDims = (shape: Shape, transposed: boolean) => (transposed ? [shape.at(-1)!, shape.at(-2)!] : [shape.at(-2)!, shape.at(-1)!]) as [Shape[0], Shape[0]];
+const matrixDims = (shape: Shape, transposed: boolean) =>
+  (transposed ? [shape.at(-1)!, shape.at(-2)!] : [shape.at(-2)!, shape.at(-1)!]) as [Shape[0], Shape[0]];

@@ -54,7 +54,8 @@ export const layerNormOp = defineOp({
 });
 
 /** x / rms(x) * weight; weight [C]. */
-export const rmsNorm = (x: Value, weight: Value, { epsilon }: { epsilon: number }): Value => x.graph.add(rmsNormOp, [x, weight], { epsilon })[0]!;
+export const rmsNorm = (x: Value, weight: Value, { epsilon }: { epsilon: number }): Value =>
+  x.graph.add(rmsNormOp, [x, weight], { epsilon })[0]!;
 
 /** (x - mean) / std * weight + bias; weight, bias [C]. */
 export const layerNorm = (x: Value, weight: Value, bias: Value, { epsilon }: { epsilon: number }): Value =>

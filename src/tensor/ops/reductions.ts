@@ -24,7 +24,12 @@ function reduction(name: string, rule: { start: number; combine(total: number, x
         data[to!] = rule.combine(data[to!]!, x!.data[at]!);
       });
       const divisor = rule.mean ? count(x!.shape) / count(kept) : 1;
-      return [referenceArray(shape!, data.map((value) => value / divisor))];
+      return [
+        referenceArray(
+          shape!,
+          data.map((value) => value / divisor),
+        ),
+      ];
     },
   });
 }
@@ -36,7 +41,9 @@ export const reduceMaxOp = reduction("reduceMax", { start: Number.NEGATIVE_INFIN
 const apply =
   (op: OpDefinition) =>
   (x: Value, axes: readonly number[], { keepDims = false }: Options = {}): Value =>
-    axes.length === 0 ? x : only(x.graph.add(op, [x], { axes: axes.map((axis) => normaliseAxis(axis, x.shape.length)).sort((a, b) => a - b), keepDims }));
+    axes.length === 0
+      ? x
+      : only(x.graph.add(op, [x], { axes: axes.map((axis) => normaliseAxis(axis, x.shape.length)).sort((a, b) => a - b), keepDims }));
 
 export const reduceSum = apply(reduceSumOp);
 export const reduceMean = apply(reduceMeanOp);

@@ -5,7 +5,21 @@ import { equalOp, greaterOrEqualOp, lessOp, logicalAndOp, logicalOrOp } from "./
 import { concatOp, splitOp } from "./concat.ts";
 import { constantOp, zerosOp } from "./constant.ts";
 import { addOp, divOp, maximumOp, mulOp, subOp } from "./elementwise-binary.ts";
-import { erfOp, expOp, geluOp, geluTanhOp, logOp, negOp, reciprocalOp, reluOp, sigmoidOp, siluOp, sqrtOp, stopGradientOp, tanhOp } from "./elementwise-unary.ts";
+import {
+  erfOp,
+  expOp,
+  geluOp,
+  geluTanhOp,
+  logOp,
+  negOp,
+  reciprocalOp,
+  reluOp,
+  sigmoidOp,
+  siluOp,
+  sqrtOp,
+  stopGradientOp,
+  tanhOp,
+} from "./elementwise-unary.ts";
 import { gatherOp, scatterAddRowsOp } from "./gather.ts";
 import { matmulOp } from "./matmul.ts";
 import { layerNormOp, rmsNormOp } from "./normalisation.ts";

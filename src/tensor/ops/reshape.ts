@@ -8,7 +8,10 @@ export const reshapeOp = defineOp({
   name: "reshape",
   infer([x], attributes) {
     const shape = attributes.shape as Shape;
-    if (!dimsEqual(sizeOf(x!.shape), sizeOf(shape))) throw new ShapeError(`reshape: ${showShape(x!.shape)} and ${showShape(shape)} differ in size (${sizeOf(x!.shape)} vs ${sizeOf(shape)}).`);
+    if (!dimsEqual(sizeOf(x!.shape), sizeOf(shape)))
+      throw new ShapeError(
+        `reshape: ${showShape(x!.shape)} and ${showShape(shape)} differ in size (${sizeOf(x!.shape)} vs ${sizeOf(shape)}).`,
+      );
     return [{ dtype: x!.dtype, shape }];
   },
   reference: ([x], _, [shape]) => [referenceArray(shape!, x!.data)],

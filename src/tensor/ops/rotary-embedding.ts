@@ -11,8 +11,14 @@ export const rotaryEmbeddingOp = defineOp({
   name: "rotaryEmbedding",
   infer([x, , cos, sin], { numHeads }) {
     const half = cos!.shape[1]!;
-    if (x!.shape.length !== 3 || !dimsEqual(x!.shape[2]!, multiplyDims(2 * (numHeads as number), half)) || !dimsEqual(sin!.shape[1]!, half)) {
-      throw new ShapeError(`rotaryEmbedding: expected x [B, T, ${numHeads} * 2 * half] for tables [P, half], got ${showShape(x!.shape)} and ${showShape(cos!.shape)}. Check head_dim and num_attention_heads.`);
+    if (
+      x!.shape.length !== 3 ||
+      !dimsEqual(x!.shape[2]!, multiplyDims(2 * (numHeads as number), half)) ||
+      !dimsEqual(sin!.shape[1]!, half)
+    ) {
+      throw new ShapeError(
+        `rotaryEmbedding: expected x [B, T, ${numHeads} * 2 * half] for tables [P, half], got ${showShape(x!.shape)} and ${showShape(cos!.shape)}. Check head_dim and num_attention_heads.`,
+      );
     }
     return [{ dtype: x!.dtype, shape: x!.shape }];
   },

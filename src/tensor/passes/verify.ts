@@ -10,11 +10,14 @@ export function verifyGraph(graph: Graph): Graph {
     const where = `node ${at} (${node.op.name})`;
     for (const input of node.inputs) if (!defined.has(input)) throw new ShapeError(`${where} reads a value that is not made before it.`);
     const types = node.op.infer(node.inputs, node.attributes);
-    if (types.length !== node.outputs.length) throw new ShapeError(`${where} has ${node.outputs.length} outputs; its operation gives ${types.length}.`);
+    if (types.length !== node.outputs.length)
+      throw new ShapeError(`${where} has ${node.outputs.length} outputs; its operation gives ${types.length}.`);
     node.outputs.forEach((output, i) => {
       const type = types[i]!;
       if (output.dtype !== type.dtype || !shapesEqual(output.shape, type.shape)) {
-        throw new ShapeError(`${where}: output ${i} is ${output.dtype}${showShape(output.shape)}; its operation gives ${type.dtype}${showShape(type.shape)}.`);
+        throw new ShapeError(
+          `${where}: output ${i} is ${output.dtype}${showShape(output.shape)}; its operation gives ${type.dtype}${showShape(type.shape)}.`,
+        );
       }
       defined.add(output);
     });
