@@ -45,7 +45,10 @@ export function packDocuments(examples: readonly TokenizedExample[], maxLength: 
       const length = example.inputIds.length;
       let best: (typeof open)[number] | undefined;
       for (const sequence of open) if (sequence.room >= length && (!best || sequence.room < best.room)) best = sequence;
-      if (!best) open.push((best = { room: maxLength, documents: [] }));
+      if (!best) {
+        best = { room: maxLength, documents: [] };
+        open.push(best);
+      }
       best.documents.push(example);
       best.room -= length;
     }

@@ -45,7 +45,7 @@ export interface TrainingProgram {
 
 export async function compileTraining(options: ProgramOptions, chunks: number): Promise<TrainingProgram> {
   const { backend, model, method } = options;
-  const context = segmentContext(options, { chunks, regularisers: options.regularisers });
+  const context = segmentContext(options, { chunks, isTraining: true });
   const trains = (name: string): boolean => method.trains(name);
   const keepNothing = options.activationCheckpointing === "block";
 
@@ -66,7 +66,7 @@ export async function compileTraining(options: ProgramOptions, chunks: number): 
 /** The same segments without gradients and regularisers. */
 export async function compileEvaluation(options: ProgramOptions, chunks: number): Promise<TrainingProgram> {
   const { backend, model } = options;
-  const context = segmentContext(options, { chunks, regularisers: [] });
+  const context = segmentContext(options, { chunks, isTraining: false });
   const nothing = { trains: () => false, needsInputGradient: false, keepNothing: true };
   const embedding = await compileSegment(backend, { segment: buildEmbedding(context), ...nothing });
   const blocks: CompiledSegment[] = [];
@@ -78,10 +78,10 @@ export async function compileEvaluation(options: ProgramOptions, chunks: number)
 }
 
 function segmentContext(
-  { model, method, dtypeOf }: ProgramOptions,
-  { chunks, regularisers }: { chunks: number; regularisers: readonly ModelHooks[] },
+  { model, method, regularisers, dtypeOf }: ProgramOptions,
+  { chunks, isTraining }: { chunks: number; isTraining: boolean },
 ): SegmentContext {
-  return { model, chunks, options: { hooks: [method.hooks, ...regularisers], dtypeOf } };
+  return { model, chunks, options: { hooks: [method.hooks, ...(isTraining ? regularisers : [])], isTraining, dtypeOf } };
 }
 
 const trainsAny = (segment: Segment, trains: (name: string) => boolean): boolean =>

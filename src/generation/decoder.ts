@@ -29,7 +29,7 @@ interface Compiled {
 
 export async function createDecoder({ backend, model, method, store }: DecoderOptions): Promise<Decoder> {
   const dtypeOf = (name: string) => store.parameters.get(name)!.tensor.dtype;
-  const context: SegmentContext = { model, chunks: 1, options: { hooks: [method.hooks], dtypeOf } };
+  const context: SegmentContext = { model, chunks: 1, options: { hooks: [method.hooks], isTraining: false, dtypeOf } };
   const compile = async (segment: Segment): Promise<Compiled> => ({
     segment,
     executable: await backend.compile(segment.graph, { name: `${segment.name} decoding` }),

@@ -45,6 +45,8 @@ export interface SegmentOptions {
   /** Start of parameter names that is left out of graph input names, for example `model.layers.3.`. */
   readonly prefix: string;
   readonly hooks: readonly ModelHooks[];
+  /** False when evaluating and generating: noise is left out. */
+  readonly isTraining: boolean;
   /** The element type in which a parameter is held; anything but float32 is cast where it is used. */
   dtypeOf(parameter: string): DType;
 }
@@ -123,9 +125,9 @@ export class SegmentBuilder {
     return randomUniform(stream, value.shape);
   }
 
-  /** Inverted dropout with probability p: kept values are divided by 1 - p. */
+  /** Inverted dropout with probability p: kept values are divided by 1 - p. Nothing outside training. */
   dropout(value: Value, p: number): Value {
-    if (p <= 0) return value;
+    if (p <= 0 || !this.#options.isTraining) return value;
     const kept = greaterOrEqual(this.uniformLike(value), constant(this.graph, p));
     return where(kept, mul(value, 1 / (1 - p)), constant(this.graph, 0));
   }

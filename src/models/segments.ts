@@ -121,7 +121,7 @@ export function describeModel(model: CausalLm): { parameters: ParameterSpec[]; l
       return output;
     },
   };
-  const context: SegmentContext = { model, chunks: 1, options: { hooks: [recorder], dtypeOf: () => "float32" } };
+  const context: SegmentContext = { model, chunks: 1, options: { hooks: [recorder], isTraining: false, dtypeOf: () => "float32" } };
   const segments = [
     buildEmbedding(context),
     ...Array.from({ length: model.numHiddenLayers }, (_, layer) => buildBlock(context, { layer, cached: false })),
