@@ -93,8 +93,30 @@ function maker(random: Random) {
       `${who} had three things: a ${thing}, some ${food} and a ${colour} ${friend}.\nOn ${day} it was ${weather}, and the ${friend} was ${mood}.\n"Question after question," said ${second}, "and no answer."`,
     ]);
   };
-  const document = (): string =>
-    random.next() < 0.6 ? story() : Array.from({ length: 3 + random.integer(4) }, () => pick(sentences)()).join(" ");
+  // Questions of other kinds than the instructions below: the base model has seen the form, not the tasks.
+  const questions: (() => [string, string])[] = [
+    () => {
+      const home = animals[pick(keys)]!.home;
+      return [`Who lives in the ${home}?`, `The ${keys.filter((a) => animals[a]!.home === home).join(" and the ")}.`];
+    },
+    () => {
+      const a = pick(keys);
+      return [`Which animal ${animals[a]!.sound}?`, `The ${keys.find((k) => animals[k]!.sound === animals[a]!.sound)}.`];
+    },
+    () => {
+      const n = random.integer(12);
+      return [`Which number comes after ${words[n]}?`, `${words[n + 1]![0]!.toUpperCase()}${words[n + 1]!.slice(1)}.`];
+    },
+  ];
+  const answered = (): string => {
+    const [question, answer] = pick(questions)();
+    return `Question: ${question}\nAnswer: ${answer}`;
+  };
+  const document = (): string => {
+    const kind = random.next();
+    if (kind < 0.15) return answered();
+    return kind < 0.65 ? story() : Array.from({ length: 3 + random.integer(4) }, () => pick(sentences)()).join(" ");
+  };
 
   const instructions: (() => [string, string])[] = [
     () => {

@@ -8,7 +8,7 @@ export interface BoundInput {
   readonly actual: readonly number[];
 }
 
-/** @throws ShapeError if an actual shape contradicts the declared one, or a named size has two values */
+/** @throws ShapeError if an actual shape contradicts the declared one, or a named size has two values or none that is an integer */
 export function bindDims(inputs: readonly BoundInput[]): DimBindings {
   const bindings: Record<string, number> = {};
   for (const { name, shape, actual } of inputs) {
@@ -16,7 +16,10 @@ export function bindDims(inputs: readonly BoundInput[]): DimBindings {
       throw new ShapeError(`input "${name}" has shape [${actual.join(", ")}]; expected ${showShape(shape)}.`);
     shape.forEach((d, i) => {
       const coefficient = typeof d === "number" ? undefined : loneName(d.terms);
-      if (coefficient && bindings[coefficient.name] === undefined) bindings[coefficient.name] = actual[i]! / coefficient.times;
+      if (!coefficient || bindings[coefficient.name] !== undefined) return;
+      const size = actual[i]! / coefficient.times;
+      if (!Number.isInteger(size)) throw new ShapeError(`input "${name}" has shape [${actual.join(", ")}]; expected ${showShape(shape)}, where dimension ${i} is a multiple of ${coefficient.times}.`);
+      bindings[coefficient.name] = size;
     });
   }
   for (const { name, shape, actual } of inputs) {

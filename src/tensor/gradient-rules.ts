@@ -121,8 +121,7 @@ export const gradientRules: Readonly<Record<string, GradientRule>> = {
   reduceSum: ({ node, inputs: [x], outputGradients: [g] }) => [spreadBack(g!, x!, node.attributes.axes as number[])],
   reduceMean({ node, inputs: [x], outputGradients: [g] }) {
     const axes = node.attributes.axes as number[];
-    const size = sizeOf(axes.map((axis) => x!.shape[axis]!));
-    if (typeof size !== "number") throw new ShapeError(`reduceMean has no gradient over the named size ${size}; use reduceSum and divide.`);
+    const size = knownSize("reduceMean", axes.map((axis) => x!.shape[axis]!));
     return [mul(spreadBack(g!, x!, axes), 1 / size)];
   },
   softmax: unary((g, _, p) => mul(sub(g, reduceSum(mul(g, p), [-1], { keepDims: true })), p)),
@@ -131,12 +130,12 @@ export const gradientRules: Readonly<Record<string, GradientRule>> = {
   rmsNorm({ inputs: [x, weight], outputs: [, inverse], outputGradients: [g] }) {
     const normalised = mul(x!, inverse!);
     const scaled = mul(g!, weight!);
-    return [mul(sub(scaled, mul(normalised, rowMean(mul(scaled, normalised)))), inverse!), overRows(mul(g!, normalised))];
+    return [mul(sub(scaled, mul(normalised, rowMean("rmsNorm", mul(scaled, normalised)))), inverse!), overRows(mul(g!, normalised))];
   },
   layerNorm({ inputs: [x, weight], outputs: [, mean, inverse], outputGradients: [g] }) {
     const normalised = mul(sub(x!, mean!), inverse!);
     const scaled = mul(g!, weight!);
-    const centred = sub(sub(scaled, rowMean(scaled)), mul(normalised, rowMean(mul(scaled, normalised))));
+    const centred = sub(sub(scaled, rowMean("layerNorm", scaled)), mul(normalised, rowMean("layerNorm", mul(scaled, normalised))));
     return [mul(centred, inverse!), overRows(mul(g!, normalised)), overRows(g!)];
   },
   // A rotation's gradient is the rotation back.
@@ -199,4 +198,11 @@ const spreadBack = (g: Value, x: Value, axes: readonly number[]): Value =>
 const asRows = (x: Value): Value => reshape(x, [multiplyDims(...x.shape.slice(0, -1)), x.shape.at(-1)!]);
 /** Sum over all but the last axis, [C]. */
 const overRows = (x: Value): Value => reduceSum(asRows(x), [0]);
-const rowMean = (x: Value): Value => mul(reduceSum(x, [-1], { keepDims: true }), 1 / Number(x.shape.at(-1)));
+const rowMean = (op: string, x: Value): Value => mul(reduceSum(x, [-1], { keepDims: true }), 1 / knownSize(op, x.shape.slice(-1)));
+
+/** Means divide by a number that stands in the graph. */
+function knownSize(op: string, shape: Shape): number {
+  const size = sizeOf(shape);
+  if (typeof size !== "number") throw new ShapeError(`${op} has no gradient over the named size ${size}; write the mean with reduceSum and div, or make the size a number.`);
+  return size;
+}

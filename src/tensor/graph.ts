@@ -86,6 +86,14 @@ export class Graph {
   }
 }
 
+/** A text form of attributes that is equal for equal ones. JSON alone writes NaN and both infinities as null, and -0 as 0. */
+export function printAttributes(attributes: Attributes): string {
+  return JSON.stringify(attributes, (_, value) => {
+    if (typeof value === "number") return Number.isFinite(value) && !Object.is(value, -0) ? value : `number ${Object.is(value, -0) ? "-0" : value}`;
+    return value !== null && typeof value === "object" && "key" in value ? value.key : value;
+  });
+}
+
 /** A text form that is equal for equal programs: input and output names and types, operations, attributes, wiring. */
 export function printGraph(graph: Graph): string {
   const label = new Map<number, string>();
@@ -97,9 +105,8 @@ export function printGraph(graph: Graph): string {
   let count = 0;
   for (const node of graph.nodes) {
     for (const output of node.outputs) label.set(output.id, `%${count++}`);
-    const attributes = JSON.stringify(node.attributes, (_, v) => (v !== null && typeof v === "object" && "key" in v ? v.key : v));
     lines.push(
-      `${node.outputs.map((o) => `${label.get(o.id)}: ${o.dtype}${showShape(o.shape)}`).join(", ")} = ${node.op.name}(${node.inputs.map((i) => label.get(i.id)).join(", ")}) ${attributes}`,
+      `${node.outputs.map((o) => `${label.get(o.id)}: ${o.dtype}${showShape(o.shape)}`).join(", ")} = ${node.op.name}(${node.inputs.map((i) => label.get(i.id)).join(", ")}) ${printAttributes(node.attributes)}`,
     );
   }
   for (const [name, value] of graph.outputs) lines.push(`output ${name} = ${label.get(value.id)}`);

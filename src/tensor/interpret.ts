@@ -2,14 +2,17 @@
 import { ShapeError } from "../base/errors.ts";
 import { bindDims } from "./bindings.ts";
 import type { Graph, ReferenceArray, Value } from "./graph.ts";
+import { count } from "./ops/define.ts";
 import { evaluateShape } from "./shape.ts";
 
-/** @throws ShapeError if an input is missing or has another shape than declared */
+/** @throws ShapeError if an input is missing, has another shape than declared, or other than the elements of its shape */
 export function interpret(graph: Graph, inputs: Readonly<Record<string, ReferenceArray>>): Record<string, ReferenceArray> {
   const values = new Map<Value, ReferenceArray>();
   for (const [name, value] of graph.inputs) {
     const array = inputs[name];
     if (!array) throw new ShapeError(`input "${name}" is missing; given: ${Object.keys(inputs).join(", ")}.`);
+    const needed = count(array.shape);
+    if (array.data.length !== needed) throw new ShapeError(`input "${name}" has ${array.data.length} elements; its shape [${array.shape.join(", ")}] needs ${needed}.`);
     values.set(value, array);
   }
   const bindings = bindDims([...graph.inputs].map(([name, { shape }]) => ({ name, shape, actual: inputs[name]!.shape })));

@@ -6,7 +6,7 @@ import { Graph, type Value } from "../../src/tensor/graph.ts";
 import { interpret } from "../../src/tensor/interpret.ts";
 import * as f from "../../src/tensor/ops/index.ts";
 import { verifyGraph } from "../../src/tensor/passes/verify.ts";
-import { dim, sizeOf } from "../../src/tensor/shape.ts";
+import { dim } from "../../src/tensor/shape.ts";
 import { checkGradient, GradientCase } from "./check-gradient.ts";
 
 const vector = (graph: Graph, name: string): Value => graph.input(name, { dtype: "float32", shape: [2] });
@@ -32,7 +32,7 @@ it("differentiates an MLP with softmax and cross-entropy over embedded tokens", 
       const mixed = f.add(x, f.matmul(attention, f.matmul(f.mul(gate, up), c.operand([inner, hidden], small))));
       // The embedding is the output matrix too, so its gradient arrives on two paths.
       const logits = f.matmul(mixed, embedding, { transposeB: true });
-      const target = f.gather(f.reshape(f.mul(logits, c.fixed([vocabulary])), [sizeOf(logits)]), c.indices([T], vocabulary));
+      const target = f.reduceSum(f.mul(logits, c.fixed([T, vocabulary])), [-1]);
       checkGradient(c, [f.reduceSum(f.sub(f.logSumExp(logits), target), [0])], { tolerance: 1e-5 });
       verifyGraph(c.graph);
     }),
@@ -94,6 +94,19 @@ it("asks for a rule only on the way from the loss to what is trained", () => {
   expect(derivative(value, x)).toBeDefined();
   expect(derivative(f.sub(x, f.stopGradient(f.reduceMax(x, [0]))), x)).toBeDefined();
   expect(() => derivative(value, y)).toThrow("reduceMax has no gradient rule");
+});
+
+it.each<[string, (x: Value, weight: Value) => Value]>([
+  ["reduceMean", (x) => f.reduceMean(x, [0])],
+  ["rmsNorm", (x, weight) => f.rmsNorm(x, weight, { epsilon: 1e-6 })],
+  ["layerNorm", (x, weight) => f.layerNorm(x, weight, weight, { epsilon: 1e-6 })],
+])("%s says that it cannot divide by a named size", (op, build) => {
+  const graph = new Graph();
+  const [x, weight] = [
+    graph.input("x", { dtype: "float32", shape: [dim("n")] }),
+    graph.input("w", { dtype: "float32", shape: [dim("n")] }),
+  ];
+  expect(() => derivative(build(x, weight), x)).toThrow(`${op} has no gradient over the named size n`);
 });
 
 it("refuses a gradient of another shape than its value", () => {

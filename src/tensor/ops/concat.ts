@@ -66,12 +66,16 @@ export const concat = (values: readonly Value[], axis: number): Value =>
   values.length === 1 ? values[0]! : only(values[0]!.graph.add(concatOp, values, { axis: normaliseAxis(axis, values[0]!.shape.length) }));
 
 export const split = (x: Value, axis: number, sizes: readonly Dim[]): readonly Value[] =>
-  sizes.length === 1 ? [x] : x.graph.add(splitOp, [x], { axis: normaliseAxis(axis, x.shape.length), sizes: [...sizes] });
+  sizes.length === 1 && dimsEqual(sizes[0]!, x.shape[normaliseAxis(axis, x.shape.length)]!) ? [x] : x.graph.add(splitOp, [x], { axis: normaliseAxis(axis, x.shape.length), sizes: [...sizes] });
 
-/** `size` elements from `start` along an axis. */
+/** `size` elements from `start` along an axis. @throws ShapeError if they are not all inside, as far as the sizes are numbers */
 export function slice(x: Value, axis: number, { start, size }: { start: Dim; size: Dim }): Value {
-  const total = x.shape[normaliseAxis(axis, x.shape.length)]!;
+  const at = normaliseAxis(axis, x.shape.length);
+  const total = x.shape[at]!;
   const parts = [start, size, subtractDims(subtractDims(total, start), size)];
+  if (parts.some((part) => typeof part === "number" && part < 0)) {
+    throw new ShapeError(`slice: ${size} elements from ${start} are not inside ${total}, axis ${at} of ${showShape(x.shape)}.`);
+  }
   const kept = parts.map((part, i) => ({ part, isSlice: i === 1 })).filter(({ part, isSlice }) => isSlice || part !== 0);
   return split(
     x,

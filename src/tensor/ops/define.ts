@@ -27,6 +27,11 @@ export function requireFloat(op: string, x: TensorType): void {
   if (x.dtype !== "float32") throw new ShapeError(`${op}: expected float32, got ${x.dtype}${showShape(x.shape)}. Cast the operand.`);
 }
 
+/** For operations over the last axis. */
+export function requireRows(op: string, x: TensorType): void {
+  if (x.shape.length === 0) throw new ShapeError(`${op}: expected rank 1 or more, got a scalar.`);
+}
+
 export function broadcastResult(op: string, a: TensorType, b: TensorType): Shape {
   try {
     return broadcastShapes(a.shape, b.shape);

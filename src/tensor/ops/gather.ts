@@ -1,18 +1,29 @@
 /** Rows of a table by index, and its gradient: rows added into zeros. */
 import { ShapeError } from "../../base/errors.ts";
-import type { Value } from "../graph.ts";
+import type { ReferenceArray, TensorType, Value } from "../graph.ts";
 import { type Dim, dimsEqual, type Shape, showShape } from "../shape.ts";
 import { count, defineOp, only, referenceArray } from "./define.ts";
+
+function requireIndices(op: string, { dtype }: TensorType): void {
+  if (dtype !== "int64") throw new ShapeError(`${op}: indices are ${dtype}; expected int64.`);
+}
+
+function requireInRange(op: string, { data }: ReferenceArray, rows: number): void {
+  const outside = data.find((row) => !(row >= 0 && row < rows));
+  if (outside !== undefined) throw new ShapeError(`${op}: index ${outside} is out of range; expected 0 to ${rows - 1}.`);
+}
 
 export const gatherOp = defineOp({
   name: "gather",
   infer([table, indices]) {
-    if (indices!.dtype !== "int64") throw new ShapeError(`gather: indices are ${indices!.dtype}; expected int64.`);
+    requireIndices("gather", indices!);
+    if (table!.shape.length === 0) throw new ShapeError("gather: expected a table of rank 1 or more, got a scalar.");
     return [{ dtype: table!.dtype, shape: [...indices!.shape, ...table!.shape.slice(1)] }];
   },
   reference([table, indices], _, [shape]) {
     const width = count(table!.shape.slice(1));
     const data = new Float64Array(count(shape!));
+    requireInRange("gather", indices!, table!.shape[0]!);
     indices!.data.forEach((row, i) => data.set(table!.data.subarray(row * width, (row + 1) * width), i * width));
     return [referenceArray(shape!, data)];
   },
@@ -21,6 +32,7 @@ export const gatherOp = defineOp({
 export const scatterAddRowsOp = defineOp({
   name: "scatterAddRows",
   infer([indices, updates], { rows }) {
+    requireIndices("scatterAddRows", indices!);
     const rank = indices!.shape.length;
     if (!updates!.shape.slice(0, rank).every((d, i) => dimsEqual(d, indices!.shape[i]!))) {
       throw new ShapeError(
@@ -32,6 +44,7 @@ export const scatterAddRowsOp = defineOp({
   reference([indices, updates], _, [shape]) {
     const width = count(shape!.slice(1));
     const data = new Float64Array(count(shape!));
+    requireInRange("scatterAddRows", indices!, shape![0]!);
     indices!.data.forEach((row, i) => {
       for (let j = 0; j < width; j++) data[row * width + j]! += updates!.data[i * width + j]!;
     });

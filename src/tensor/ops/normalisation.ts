@@ -1,15 +1,26 @@
 /** RMS norm (Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467) and layer norm (Ba et al. 2016, https://arxiv.org/abs/1607.06450) over the last axis. */
-import type { Value } from "../graph.ts";
-import type { Shape } from "../shape.ts";
-import { count, defineOp, forEachRow, referenceArray, requireFloat } from "./define.ts";
+import { ShapeError } from "../../base/errors.ts";
+import type { TensorType, Value } from "../graph.ts";
+import { type Shape, shapesEqual, showShape } from "../shape.ts";
+import { count, defineOp, forEachRow, referenceArray, requireFloat, requireRows } from "./define.ts";
 
 const rowShape = (shape: Shape): Shape => [...shape.slice(0, -1), 1];
+
+function requirePerChannel(op: string, x: TensorType, operands: Readonly<Record<string, TensorType>>): void {
+  const channels = x.shape.slice(-1);
+  for (const [name, { shape }] of Object.entries(operands)) {
+    if (shapesEqual(shape, channels)) continue;
+    throw new ShapeError(`${op}: expected ${name} ${showShape(channels)} for rows of ${showShape(x.shape)}, got ${showShape(shape)}. Check hidden_size in config.json.`);
+  }
+}
 
 /** Outputs: y, and 1 / rms of every row, which the gradient reuses. */
 export const rmsNormOp = defineOp({
   name: "rmsNorm",
-  infer([x]) {
+  infer([x, weight]) {
     requireFloat("rmsNorm", x!);
+    requireRows("rmsNorm", x!);
+    requirePerChannel("rmsNorm", x!, { weight: weight! });
     return [
       { dtype: x!.dtype, shape: x!.shape },
       { dtype: x!.dtype, shape: rowShape(x!.shape) },
@@ -32,8 +43,10 @@ export const rmsNormOp = defineOp({
 /** Outputs: y, mean and inverse standard deviation of every row. */
 export const layerNormOp = defineOp({
   name: "layerNorm",
-  infer([x]) {
+  infer([x, weight, bias]) {
     requireFloat("layerNorm", x!);
+    requireRows("layerNorm", x!);
+    requirePerChannel("layerNorm", x!, { weight: weight!, bias: bias! });
     const rows = { dtype: x!.dtype, shape: rowShape(x!.shape) };
     return [{ dtype: x!.dtype, shape: x!.shape }, rows, rows];
   },

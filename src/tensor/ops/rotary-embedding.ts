@@ -4,12 +4,12 @@
  */
 import { ShapeError } from "../../base/errors.ts";
 import type { Value } from "../graph.ts";
-import { dimsEqual, multiplyDims, showShape } from "../shape.ts";
+import { dimsEqual, multiplyDims, shapesEqual, showShape } from "../shape.ts";
 import { defineOp, only, referenceArray } from "./define.ts";
 
 export const rotaryEmbeddingOp = defineOp({
   name: "rotaryEmbedding",
-  infer([x, , cos, sin], { numHeads }) {
+  infer([x, positions, cos, sin], { numHeads }) {
     const half = cos!.shape[1]!;
     if (
       x!.shape.length !== 3 ||
@@ -19,6 +19,10 @@ export const rotaryEmbeddingOp = defineOp({
       throw new ShapeError(
         `rotaryEmbedding: expected x [B, T, ${numHeads} * 2 * half] for tables [P, half], got ${showShape(x!.shape)} and ${showShape(cos!.shape)}. Check head_dim and num_attention_heads.`,
       );
+    }
+    const rows = x!.shape.slice(0, 2);
+    if (positions!.dtype !== "int64" || !shapesEqual(positions!.shape, rows)) {
+      throw new ShapeError(`rotaryEmbedding: expected positionIds int64${showShape(rows)}, got ${positions!.dtype}${showShape(positions!.shape)}.`);
     }
     return [{ dtype: x!.dtype, shape: x!.shape }];
   },

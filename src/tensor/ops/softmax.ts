@@ -1,11 +1,12 @@
 /** Softmax and its normaliser over the last axis. */
 import type { Value } from "../graph.ts";
-import { count, defineOp, forEachRow, only, referenceArray, requireFloat } from "./define.ts";
+import { count, defineOp, forEachRow, only, referenceArray, requireFloat, requireRows } from "./define.ts";
 
 export const softmaxOp = defineOp({
   name: "softmax",
   infer([x]) {
     requireFloat("softmax", x!);
+    requireRows("softmax", x!);
     return [{ dtype: x!.dtype, shape: x!.shape }];
   },
   reference([x]) {
@@ -22,6 +23,7 @@ export const logSumExpOp = defineOp({
   name: "logSumExp",
   infer([x]) {
     requireFloat("logSumExp", x!);
+    requireRows("logSumExp", x!);
     return [{ dtype: x!.dtype, shape: x!.shape.slice(0, -1) }];
   },
   reference([x], _, [shape]) {

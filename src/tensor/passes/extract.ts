@@ -3,7 +3,7 @@
  * made them is left behind; equal nodes become one. This is dead-code elimination, common-subexpression elimination and
  * the cut between forward and backward pass in one walk.
  */
-import { Graph, type Node, type Value } from "../graph.ts";
+import { Graph, type Node, printAttributes, type Value } from "../graph.ts";
 
 export interface ExtractOptions {
   readonly graph: Graph;
@@ -43,4 +43,4 @@ export function extract({ graph, inputs, outputs }: ExtractOptions): Graph {
 }
 
 const nodeKey = ({ op, attributes }: Node, operands: readonly Value[]): string =>
-  `${op.name}(${operands.map(({ id }) => id).join(",")})${JSON.stringify(attributes, (_, value) => (value !== null && typeof value === "object" && "key" in value ? value.key : value))}`;
+  `${op.name}(${operands.map(({ id }) => id).join(",")})${printAttributes(attributes)}`;
