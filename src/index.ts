@@ -1,4 +1,4 @@
-/** The public names; re-exports only. Floors below are public as subpaths: tunesmith/tensor, tunesmith/runs and so on. */
+/** The public names; re-exports only. The graph layer is public as tunesmith/tensor. */
 export { createOnnxBackend } from "./backends/onnx/backend.ts";
 export * from "./base/errors.ts";
 export { prepareDataset } from "./data/dataset.ts";

@@ -15,7 +15,9 @@ try {
   const version = run("npx", ["tunesmith", "--version"], folder).trim();
   const list = run("npx", ["tunesmith", "list", "methods"], folder);
   if (!list.includes("lora")) throw new Error(`"tunesmith list methods" printed: ${list}`);
-  console.log(`package ${packed.filename}: ${packed.files.length} files, ${(packed.size / 1e6).toFixed(1)} MB; installed elsewhere, runs as tunesmith ${version}`);
+  console.log(
+    `package ${packed.filename}: ${packed.files.length} files, ${(packed.size / 1e6).toFixed(1)} MB; installed elsewhere, runs as tunesmith ${version}`,
+  );
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }

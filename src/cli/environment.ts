@@ -6,9 +6,11 @@ import { createOnnxBackend } from "../backends/onnx/backend.ts";
 import { tryDevice } from "../backends/onnx/list-devices.ts";
 import { deviceNamed } from "../backends/registry.ts";
 import { BackendError, CheckpointError } from "../base/errors.ts";
+import { formatBytes } from "../base/units.ts";
 import { readDatasetFiles } from "../platform/node/dataset-files.ts";
 import { isFolder, openFolder } from "../platform/node/files.ts";
 import { hashFile } from "../platform/node/folder-shelf.ts";
+import { downloadModel, isHubName } from "../platform/node/hub.ts";
 import { loadOnnxRuntime } from "../platform/node/onnxruntime.ts";
 import { openRunFolder } from "../platform/node/run-folder.ts";
 import type { RunEnvironment } from "../runs/environment.ts";
@@ -47,12 +49,22 @@ export function createNodeEnvironment(command: readonly string[]): RunEnvironmen
   };
 }
 
-/** A path stays; a hub name is looked up. */
+/** A folder stays; a hub name is downloaded, with its progress on standard error. */
 export async function resolveModelPath(model: string): Promise<string> {
   if (await isFolder(model)) return model;
-  throw new CheckpointError(
-    `${model} is not a folder. Name the folder of a Hugging Face checkpoint (config.json, model.safetensors, tokenizer.json).`,
-  );
+  if (!isHubName(model))
+    throw new CheckpointError(
+      `${model} is not a folder, nor a hub name (org/model or org/model@revision). Name the folder of a Hugging Face checkpoint.`,
+    );
+  let shown = 0;
+  return downloadModel(model, {
+    onProgress({ file, receivedBytes, totalBytes }) {
+      const done = receivedBytes >= totalBytes;
+      if (!done && performance.now() - shown < 200) return;
+      shown = performance.now();
+      process.stderr.write(`\r\u001b[2K${file} ${formatBytes(receivedBytes)} of ${formatBytes(totalBytes)}${done ? "\n" : ""}`);
+    },
+  });
 }
 
 /** `auto` takes cuda where it works, else the processor. */

@@ -18,7 +18,10 @@ export function bindDims(inputs: readonly BoundInput[]): DimBindings {
       const coefficient = typeof d === "number" ? undefined : loneName(d.terms);
       if (!coefficient || bindings[coefficient.name] !== undefined) return;
       const size = actual[i]! / coefficient.times;
-      if (!Number.isInteger(size)) throw new ShapeError(`input "${name}" has shape [${actual.join(", ")}]; expected ${showShape(shape)}, where dimension ${i} is a multiple of ${coefficient.times}.`);
+      if (!Number.isInteger(size))
+        throw new ShapeError(
+          `input "${name}" has shape [${actual.join(", ")}]; expected ${showShape(shape)}, where dimension ${i} is a multiple of ${coefficient.times}.`,
+        );
       bindings[coefficient.name] = size;
     });
   }

@@ -121,7 +121,10 @@ export const gradientRules: Readonly<Record<string, GradientRule>> = {
   reduceSum: ({ node, inputs: [x], outputGradients: [g] }) => [spreadBack(g!, x!, node.attributes.axes as number[])],
   reduceMean({ node, inputs: [x], outputGradients: [g] }) {
     const axes = node.attributes.axes as number[];
-    const size = knownSize("reduceMean", axes.map((axis) => x!.shape[axis]!));
+    const size = knownSize(
+      "reduceMean",
+      axes.map((axis) => x!.shape[axis]!),
+    );
     return [mul(spreadBack(g!, x!, axes), 1 / size)];
   },
   softmax: unary((g, _, p) => mul(sub(g, reduceSum(mul(g, p), [-1], { keepDims: true })), p)),
@@ -203,6 +206,9 @@ const rowMean = (op: string, x: Value): Value => mul(reduceSum(x, [-1], { keepDi
 /** Means divide by a number that stands in the graph. */
 function knownSize(op: string, shape: Shape): number {
   const size = sizeOf(shape);
-  if (typeof size !== "number") throw new ShapeError(`${op} has no gradient over the named size ${size}; write the mean with reduceSum and div, or make the size a number.`);
+  if (typeof size !== "number")
+    throw new ShapeError(
+      `${op} has no gradient over the named size ${size}; write the mean with reduceSum and div, or make the size a number.`,
+    );
   return size;
 }

@@ -89,7 +89,8 @@ export class Graph {
 /** A text form of attributes that is equal for equal ones. JSON alone writes NaN and both infinities as null, and -0 as 0. */
 export function printAttributes(attributes: Attributes): string {
   return JSON.stringify(attributes, (_, value) => {
-    if (typeof value === "number") return Number.isFinite(value) && !Object.is(value, -0) ? value : `number ${Object.is(value, -0) ? "-0" : value}`;
+    if (typeof value === "number")
+      return Number.isFinite(value) && !Object.is(value, -0) ? value : `number ${Object.is(value, -0) ? "-0" : value}`;
     return value !== null && typeof value === "object" && "key" in value ? value.key : value;
   });
 }

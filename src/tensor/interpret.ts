@@ -12,7 +12,8 @@ export function interpret(graph: Graph, inputs: Readonly<Record<string, Referenc
     const array = inputs[name];
     if (!array) throw new ShapeError(`input "${name}" is missing; given: ${Object.keys(inputs).join(", ")}.`);
     const needed = count(array.shape);
-    if (array.data.length !== needed) throw new ShapeError(`input "${name}" has ${array.data.length} elements; its shape [${array.shape.join(", ")}] needs ${needed}.`);
+    if (array.data.length !== needed)
+      throw new ShapeError(`input "${name}" has ${array.data.length} elements; its shape [${array.shape.join(", ")}] needs ${needed}.`);
     values.set(value, array);
   }
   const bindings = bindDims([...graph.inputs].map(([name, { shape }]) => ({ name, shape, actual: inputs[name]!.shape })));

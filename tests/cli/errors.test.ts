@@ -60,7 +60,11 @@ const cases: Record<string, { run(): ReturnType<typeof runCli>; code: number; sa
     ],
   },
   "a broken YAML file": { run: () => train({ extra: "training: { maxSteps: [1 }" }), code: 2, says: [/run-\d+\.yaml:\d+:\d+: /] },
-  "a missing model": { run: () => train({ model: "nowhere/at-all-folder" }), code: 1, says: [/nowhere\/at-all-folder/] },
+  "a missing model": {
+    run: () => train({ model: "./nowhere-at-all" }),
+    code: 1,
+    says: [/\.\/nowhere-at-all is not a folder, nor a hub name/],
+  },
   "truncated weights": {
     run: () => train({ model: damagedCheckpoint((path) => truncateSync(join(path, "model.safetensors"), 1_000_000)) }),
     code: 1,

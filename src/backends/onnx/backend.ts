@@ -3,6 +3,7 @@ import type { InferenceSession, Tensor, TensorConstructor } from "onnxruntime-co
 import { BackendError } from "../../base/errors.ts";
 import { bindDims } from "../../tensor/bindings.ts";
 import type { Graph, TensorType } from "../../tensor/graph.ts";
+import { verifyGraph } from "../../tensor/passes/verify.ts";
 import { type DimBindings, dimNames, evaluateShape, showShape } from "../../tensor/shape.ts";
 import { type Backend, CompiledGraphCache, type Executable, type HostTensor } from "../backend.ts";
 import { type DeviceName, deviceNamed } from "../registry.ts";
@@ -66,7 +67,7 @@ async function createExecutable({ runtime, graph, name, device, options }: Creat
   const fail = (what: string, cause?: unknown): never => {
     throw new BackendError(`${name}: ${what}`, { cause });
   };
-  const model = lowerToOnnx({ graph, name, device });
+  const model = lowerToOnnx({ graph: verifyGraph(graph), name, device });
   const session = await runtime.InferenceSession.create(model, options).catch((error: Error) =>
     fail(`ONNX Runtime refused the graph: ${error.message}`, error),
   );

@@ -66,7 +66,9 @@ export const concat = (values: readonly Value[], axis: number): Value =>
   values.length === 1 ? values[0]! : only(values[0]!.graph.add(concatOp, values, { axis: normaliseAxis(axis, values[0]!.shape.length) }));
 
 export const split = (x: Value, axis: number, sizes: readonly Dim[]): readonly Value[] =>
-  sizes.length === 1 && dimsEqual(sizes[0]!, x.shape[normaliseAxis(axis, x.shape.length)]!) ? [x] : x.graph.add(splitOp, [x], { axis: normaliseAxis(axis, x.shape.length), sizes: [...sizes] });
+  sizes.length === 1 && dimsEqual(sizes[0]!, x.shape[normaliseAxis(axis, x.shape.length)]!)
+    ? [x]
+    : x.graph.add(splitOp, [x], { axis: normaliseAxis(axis, x.shape.length), sizes: [...sizes] });
 
 /** `size` elements from `start` along an axis. @throws ShapeError if they are not all inside, as far as the sizes are numbers */
 export function slice(x: Value, axis: number, { start, size }: { start: Dim; size: Dim }): Value {

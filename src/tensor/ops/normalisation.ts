@@ -10,7 +10,9 @@ function requirePerChannel(op: string, x: TensorType, operands: Readonly<Record<
   const channels = x.shape.slice(-1);
   for (const [name, { shape }] of Object.entries(operands)) {
     if (shapesEqual(shape, channels)) continue;
-    throw new ShapeError(`${op}: expected ${name} ${showShape(channels)} for rows of ${showShape(x.shape)}, got ${showShape(shape)}. Check hidden_size in config.json.`);
+    throw new ShapeError(
+      `${op}: expected ${name} ${showShape(channels)} for rows of ${showShape(x.shape)}, got ${showShape(shape)}. Check hidden_size in config.json.`,
+    );
   }
 }
 

@@ -22,7 +22,9 @@ export const rotaryEmbeddingOp = defineOp({
     }
     const rows = x!.shape.slice(0, 2);
     if (positions!.dtype !== "int64" || !shapesEqual(positions!.shape, rows)) {
-      throw new ShapeError(`rotaryEmbedding: expected positionIds int64${showShape(rows)}, got ${positions!.dtype}${showShape(positions!.shape)}.`);
+      throw new ShapeError(
+        `rotaryEmbedding: expected positionIds int64${showShape(rows)}, got ${positions!.dtype}${showShape(positions!.shape)}.`,
+      );
     }
     return [{ dtype: x!.dtype, shape: x!.shape }];
   },
