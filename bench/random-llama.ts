@@ -10,7 +10,8 @@ import { full } from "../src/methods/full.ts";
 import { lora } from "../src/methods/lora.ts";
 import { createModel } from "../src/models/families/registry.ts";
 import { describeModel } from "../src/models/segments.ts";
-import { float32ToFloat16 } from "../src/models/weights/half.ts";
+import { bytesOf } from "../src/models/weights/element-types.ts";
+import { float32ToBfloat16, float32ToFloat16 } from "../src/models/weights/half.ts";
 import { causalLm } from "../src/objectives/causal-lm.ts";
 import { adamw } from "../src/optimizers/adamw.ts";
 import { loadOnnxRuntime } from "../src/platform/node/onnxruntime.ts";
@@ -30,12 +31,12 @@ export const shape135m: BenchShape = { layers: 30, hidden: 576, heads: 9, kvHead
 export interface BenchOptions {
   readonly shape: BenchShape;
   readonly method: "lora" | "full";
-  readonly weights: "float32" | "float16";
+  readonly weights: "float32" | "float16" | "bfloat16";
   readonly activationCheckpointing?: "none" | "block";
 }
 
 export async function openRandomLlama({ shape, method: methodName, weights, activationCheckpointing = "none" }: BenchOptions) {
-  const backend = createOnnxBackend({ runtime: (await loadOnnxRuntime()) as never, provider: "cpu" });
+  const backend = createOnnxBackend({ runtime: await loadOnnxRuntime(), provider: "cpu" });
   const model = createModel({
     model_type: "llama",
     ...{ hidden_size: shape.hidden, num_hidden_layers: shape.layers, num_attention_heads: shape.heads, num_key_value_heads: shape.kvHeads },
@@ -66,7 +67,8 @@ export async function openRandomLlama({ shape, method: methodName, weights, acti
   const source = {
     dtypeOf: () => weights,
     readFloat32: async (name: string) => values(name),
-    readInto: async (name: string, into: Uint8Array) => into.set(new Uint8Array(float32ToFloat16(values(name)).buffer)),
+    readInto: async (name: string, into: Uint8Array) =>
+      into.set(bytesOf((weights === "bfloat16" ? float32ToBfloat16 : float32ToFloat16)(values(name)))),
   };
   const store = await loadParameters({ specs: parameters, method, source, random: createRandom(1), storable: backend.storable });
   const engine = new SegmentedTrainingEngine({

@@ -1,0 +1,90 @@
+/**
+ * npm run bench [-- --quick]: speed and memory at the shape of a 135M-parameter Llama, beside Python PEFT on PyTorch in the same run.
+ * Measurements take turns and the best of several is shown, because machines are shared. The peer needs a Python with
+ * bench/peers/requirements.txt, named by TUNESMITH_PEER_PYTHON; without it those rows are left out, and said so.
+ */
+import { execFileSync } from "node:child_process";
+import { cpus, loadavg } from "node:os";
+import { resolve } from "node:path";
+import { shape135m } from "./random-llama.ts";
+
+interface Measurement {
+  readonly tokensPerSecond: number;
+  readonly peakMemoryMb: number;
+  readonly gflops?: number;
+}
+
+const quick = process.argv.includes("--quick");
+const rounds = quick ? 1 : 3;
+const peer = process.env.TUNESMITH_PEER_PYTHON;
+const here = import.meta.dirname;
+
+const ours = (job: object): Measurement =>
+  JSON.parse(
+    execFileSync(process.execPath, ["--import", "tsx", resolve(here, "measure.ts"), JSON.stringify(job)], { encoding: "utf8" }),
+  ) as Measurement;
+const theirs = (args: string[]): Measurement =>
+  JSON.parse(
+    execFileSync(peer!, [resolve(here, "peers/lora_step.py"), ...args], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] })
+      .trim()
+      .split("\n")
+      .at(-1)!,
+  ) as Measurement;
+const best = (all: readonly Measurement[]): Measurement => all.reduce((a, b) => (b.tokensPerSecond > a.tokensPerSecond ? b : a));
+const step = (more: object = {}) => ({
+  kind: "step",
+  method: "lora",
+  weights: "float32",
+  tokens: 512,
+  batch: 1,
+  layers: 30,
+  steps: quick ? 2 : 4,
+  activationCheckpointing: "none",
+  ...more,
+});
+
+/** Floating-point operations of a LoRA step for each token: 4 for every linear parameter, and attention (2 products forward, 4 backward). */
+function stepFlops(tokens: number): number {
+  const { layers, hidden, heads, kvHeads, intermediate, vocab } = shape135m;
+  const linear = layers * (2 * hidden * hidden + 2 * hidden * ((hidden / heads) * kvHeads) + 3 * hidden * intermediate) + vocab * hidden;
+  return 4 * linear + layers * 6 * 2 * tokens * hidden;
+}
+
+console.log(
+  `${cpus()[0]!.model}, ${cpus().length} cores, load ${loadavg()[0]!.toFixed(2)}, Node ${process.version}, ${new Date().toISOString().slice(0, 10)}`,
+);
+console.log(`135M Llama, LoRA rank 16 on all linear layers, 512 tokens, every token supervised; best of ${rounds}\n`);
+
+const [rates, lora32, loraHalf, peers]: [number[], Measurement[], Measurement[], Measurement[]] = [[], [], [], []];
+for (let round = 0; round < rounds; round++) {
+  rates.push(ours({ kind: "matmul" }).gflops!);
+  lora32.push(ours(step()));
+  if (peer) peers.push(theirs(["--tokens", "512", "--steps", quick ? "2" : "4", "--threads", String(cpus().length)]));
+  loraHalf.push(ours(step({ weights: "bfloat16" })));
+}
+const rate = Math.max(...rates);
+const row = (name: string, { tokensPerSecond, peakMemoryMb }: Measurement, note = ""): void =>
+  console.log(`${name.padEnd(44)}${tokensPerSecond.toFixed(1).padStart(9)} tok/s${peakMemoryMb.toFixed(0).padStart(7)} MB  ${note}`);
+
+console.log(`MatMul in this run: ${rate.toFixed(0)} GFLOP/s`);
+const [f32, half] = [best(lora32), best(loraHalf)];
+const share = (m: Measurement): string => `${((100 * stepFlops(512) * m.tokensPerSecond) / (rate * 1e9)).toFixed(0)}% of the MatMul rate`;
+row("LoRA step, float32 weights", f32, share(f32));
+row("LoRA step, bfloat16 weights", half, share(half));
+if (peer) {
+  const reference = best(peers);
+  row(
+    "Python PEFT + transformers, float32",
+    reference,
+    `ours: ${(f32.tokensPerSecond / reference.tokensPerSecond).toFixed(2)}x the speed, ${((100 * f32.peakMemoryMb) / reference.peakMemoryMb).toFixed(0)}% of the memory (bfloat16 weights ${((100 * half.peakMemoryMb) / reference.peakMemoryMb).toFixed(0)}%)`,
+  );
+} else console.log("(no peer: set TUNESMITH_PEER_PYTHON to a Python with bench/peers/requirements.txt)");
+row("LoRA step, activation checkpointing", ours(step({ activationCheckpointing: "block" })));
+row("full fine-tuning", ours(step({ method: "full", steps: 2 })));
+row("generation with the cache", ours({ kind: "generate", weights: "float32", tokens: 32 }));
+if (peer) row("Python, generation", theirs(["--generate", "32", "--threads", String(cpus().length)]));
+
+console.log("\nHow cost grows (LoRA, float32)");
+for (const tokens of [128, 256, 1024]) row(`  ${tokens} tokens`, ours(step({ tokens, steps: 2 })));
+for (const batch of [2, 4]) row(`  batch ${batch} of 256 tokens`, ours(step({ batch, tokens: 256, steps: 2 })));
+for (const layers of [6, 12]) row(`  ${layers} layers, 512 tokens`, ours(step({ layers, steps: 2 })));
