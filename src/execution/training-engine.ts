@@ -14,7 +14,7 @@ import { type CompiledSegment, compileEvaluation, compileTraining, type ProgramO
 import { Workspace } from "./workspace.ts";
 
 /** Bytes of logits that one call of the head may make; more targets than fit are taken in several calls. */
-const logitBytes = 48 * 1024 ** 2;
+const logitBytes = 24 * 1024 ** 2;
 
 export interface TrainingEngineOptions extends ProgramOptions {
   readonly store: ParameterStore;
