@@ -11,13 +11,13 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe.skipIf(skipWithout("models"))("real checkpoints", () => {
   it.each([
-    ["chat-gpt2", "dialogue/soda_chat.jsonl", "{ maxSteps: 30, batchSize: 2 }"],
+    ["chat-gpt2", "dialogue/soda_chat.jsonl", "{ maxSteps: 60, batchSize: 4 }"],
     ["stories260k-llama", "text/tinyshakespeare_first90.txt", "{ maxSteps: 30, batchSize: 2 }"],
   ])("%s learns from %s", async (model, data, training) => {
     const config = join(folder, `${model}.yaml`);
     writeFileSync(
       config,
-      `model: ${sharedData}/models/${model}\ndata: { train: ${sharedData}/${data}, validationShare: 0, testShare: 0.05, maxLength: 256 }\noptimizer: { name: adamw, learningRate: 2.0e-3 }\ntraining: ${training}\noutput: ${join(folder, model)}\n`,
+      `model: ${sharedData}/models/${model}\ndata: { train: ${sharedData}/${data}, validationShare: 0, testShare: 0.15, maxLength: 256 }\noptimizer: { name: adamw, learningRate: 1.0e-3 }\ntraining: ${training}\noutput: ${join(folder, model)}\n`,
     );
     const { code, stdout, stderr } = await runCli(["train", config, "--json"]);
     expect(code, stderr).toBe(0);
