@@ -11,6 +11,8 @@ import { shape135m } from "./random-llama.ts";
 interface Measurement {
   readonly tokensPerSecond: number;
   readonly peakMemoryMb: number;
+  /** What --dry-run would have said. */
+  readonly predictedMemoryMb?: number;
   readonly gflops?: number;
 }
 
@@ -63,8 +65,10 @@ for (let round = 0; round < rounds; round++) {
   loraHalf.push(ours(step({ weights: "bfloat16" })));
 }
 const rate = Math.max(...rates);
-const row = (name: string, { tokensPerSecond, peakMemoryMb }: Measurement, note = ""): void =>
-  console.log(`${name.padEnd(44)}${tokensPerSecond.toFixed(1).padStart(9)} tok/s${peakMemoryMb.toFixed(0).padStart(7)} MB  ${note}`);
+const row = (name: string, { tokensPerSecond, peakMemoryMb, predictedMemoryMb }: Measurement, note = ""): void =>
+  console.log(
+    `${name.padEnd(44)}${tokensPerSecond.toFixed(1).padStart(9)} tok/s${peakMemoryMb.toFixed(0).padStart(7)} MB${predictedMemoryMb === undefined ? "" : ` (predicted ${predictedMemoryMb.toFixed(0)})`}  ${note}`,
+  );
 
 console.log(`MatMul in this run: ${rate.toFixed(0)} GFLOP/s`);
 const [f32, half] = [best(lora32), best(loraHalf)];

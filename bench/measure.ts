@@ -3,6 +3,7 @@ import { createOnnxBackend } from "../src/backends/onnx/backend.ts";
 import { untouched } from "../src/execution/loaded-model.ts";
 import { createDecoder } from "../src/generation/decoder.ts";
 import { loadOnnxRuntime } from "../src/platform/node/onnxruntime.ts";
+import { predictMemory } from "../src/runs/estimate.ts";
 import { Graph } from "../src/tensor/graph.ts";
 import { matmul } from "../src/tensor/ops/index.ts";
 import { type BenchOptions, openRandomLlama, randomBatch, shape135m } from "./random-llama.ts";
@@ -53,7 +54,14 @@ if (job.kind === "matmul") {
     if (step > 1) seconds.push((performance.now() - started) / 1000);
   }
   const trainableParameters = store.groups.reduce((sum, { parameters }) => sum + parameters.length, 0);
-  print({ bestSeconds: Math.min(...seconds), tokensPerSecond: (batchSize * tokens) / Math.min(...seconds), trainableParameters });
+  const predictedMemoryMb = Object.values(await predictMemory(engine, { store, batch })).reduce((sum, bytes) => sum + bytes, 0) / 1e6;
+  print({
+    predictedMemoryMb,
+    workingMb: (await engine.workingBytes(batch)) / 1e6,
+    bestSeconds: Math.min(...seconds),
+    tokensPerSecond: (batchSize * tokens) / Math.min(...seconds),
+    trainableParameters,
+  });
 } else {
   const { backend, model, store } = await openRandomLlama({ shape: shape135m, method: "lora", weights: job.weights });
   const decoder = await createDecoder({ backend, model, method: untouched, store });

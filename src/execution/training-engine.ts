@@ -4,7 +4,8 @@
  */
 import type { Backend, HostTensor } from "../backends/backend.ts";
 import type { Batch } from "../data/batch.ts";
-import type { Graph } from "../tensor/graph.ts";
+import { type Graph, printGraph } from "../tensor/graph.ts";
+import { peakIntermediateBytes } from "../tensor/liveness.ts";
 import { type DimBindings, evaluateShape } from "../tensor/shape.ts";
 import { BatchContexts, type BlockContext, chooseChunks, int64 } from "./batch-context.ts";
 import type { EngineState, EvaluationResult, StepResult, TrainingEngine } from "./engine.ts";
@@ -15,6 +16,7 @@ import { Workspace } from "./workspace.ts";
 
 /** Bytes of logits that one call of the head may make; more targets than fit are taken in several calls. */
 const logitBytes = 24 * 1024 ** 2;
+const rowsAtOnce = (vocabSize: number): number => Math.max(32, Math.floor(logitBytes / (4 * vocabSize)));
 
 export interface TrainingEngineOptions extends ProgramOptions {
   readonly store: ParameterStore;
@@ -90,6 +92,22 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     this.#options.optimizer?.writeState(optimizer);
   }
 
+  /** Most memory that the compiled graphs need for values between their inputs and outputs; each keeps its own. */
+  async workingBytes(batch: Batch): Promise<number> {
+    const chunks = chooseChunks(batch.tokens);
+    const program = await cached(this.#training, chunks, () => compileTraining(this.#options, chunks));
+    const rows = Math.min(batch.targetLabels.length, rowsAtOnce(this.#options.model.vocabSize));
+    const bindings = { batch: batch.batchSize, tokenChunk: batch.tokens / chunks, positions: batch.tokens, rows };
+    const graphs = new Map<string, number>();
+    for (const { forwardGraph, backward } of [program.embedding, ...program.blocks, program.head]) {
+      for (const graph of [forwardGraph, backward?.graph]) {
+        if (!graph || graphs.has(printGraph(graph))) continue;
+        graphs.set(printGraph(graph), peakIntermediateBytes({ graph, bindings, held: () => forwardGraph !== program.head.forwardGraph }));
+      }
+    }
+    return [...graphs.values()].reduce((sum, bytes) => sum + bytes, 0);
+  }
+
   memoryBytes(): number {
     const { store, optimizer } = this.#options;
     return store.frozenBytes + store.trainedBytes + (optimizer?.stateBytes ?? 0) + this.#workspace.sizeBytes;
@@ -100,15 +118,15 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     const { batch, program } = pass;
     const C = model.hiddenSize;
     const N = batch.targetPositions.length;
-    const rowsAtOnce = Math.max(32, Math.floor(logitBytes / (4 * model.vocabSize)));
+    const most = rowsAtOnce(model.vocabSize);
     const training = gradientScale !== undefined;
     const perTarget = new Float32Array(N);
     const from = hidden.data as Float32Array;
     const hiddenGradient = training ? this.#workspace.float32("hidden.gradient.0", hidden.dims) : undefined;
     (hiddenGradient?.data as Float32Array | undefined)?.fill(0);
     let [lossSum, correct, tokens] = [0, 0, 0];
-    for (let start = 0; start < N; start += rowsAtOnce) {
-      const n = Math.min(rowsAtOnce, N - start);
+    for (let start = 0; start < N; start += most) {
+      const n = Math.min(most, N - start);
       const rows = this.#workspace.float32("head.rows", [n, C]);
       const rowData = rows.data as Float32Array;
       for (let i = 0; i < n; i++) {
@@ -123,7 +141,13 @@ export class SegmentedTrainingEngine implements TrainingEngine {
         weights: { dtype: "float32", dims: [n], data: weights },
         ...(training && { gradientScale: { dtype: "float32" as const, dims: [], data: Float32Array.of(gradientScale) } }),
       };
-      const outputs = await program.head.forward.run(only(inputs, program.head.forwardGraph));
+      const gradients: Record<string, HostTensor> = {};
+      for (const [local, spec] of program.head.segment.parameters) {
+        const name = `gradient.${local}`;
+        if (program.head.forwardGraph.outputs.has(name))
+          gradients[name] = this.#target(spec.name) ?? this.#workspace.float32(`head.${name}`, spec.shape);
+      }
+      const outputs = await program.head.forward.run(only(inputs, program.head.forwardGraph), gradients);
       lossSum += (outputs.lossSum!.data as Float32Array)[0]!;
       const [losses, hits] = [outputs.targetLosses!.data as Float32Array, outputs.correct!.data as Float32Array];
       perTarget.set(losses, start);
