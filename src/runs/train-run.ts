@@ -1,6 +1,6 @@
 /** A whole training run: prepare, measure the base, train, measure again, write everything down. */
 import { ConfigError } from "../base/errors.ts";
-import { formatDuration } from "../base/units.ts";
+import { formatBytes, formatDuration } from "../base/units.ts";
 import { makeBatches } from "../data/batches.ts";
 import { chatTemplateOf } from "../data/dataset.ts";
 import { evaluateHeldOut, type HeldOutResult } from "../evaluation/held-out.ts";
@@ -303,6 +303,10 @@ function reportFacts({
       "rows dropped": train.report.droppedOverlong + train.report.droppedUnsupervised,
       "held-out rows": heldOut?.report.rows ?? 0,
     },
-    Environment: Object.fromEntries(Object.entries(machine).map(([name, value]) => [name, String(value)])),
+    Environment: Object.fromEntries(
+      Object.entries(machine).map(([name, value]) =>
+        name === "memoryBytes" ? ["memory", formatBytes(Number(value))] : [name, String(value)],
+      ),
+    ),
   };
 }
