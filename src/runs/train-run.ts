@@ -15,7 +15,7 @@ import { type EvaluationEvent, type StepEvent, type TrainingOutcome, trainSuperv
 import type { RunConfig } from "./config.ts";
 import { parseConfigText, printConfig } from "./config-text.ts";
 import type { RunEnvironment, RunFolder } from "./environment.ts";
-import { type Manifest, serializeManifest } from "./manifest.ts";
+import { changedInputs, type Manifest, parseManifest, serializeManifest } from "./manifest.ts";
 import { type MetricsRow, openMetricsLog } from "./metrics-log.ts";
 import { type PreparedRun, prepareRun } from "./prepare.ts";
 import { type ReportSample, renderReport } from "./report/report.ts";
@@ -76,6 +76,11 @@ export async function runTraining({ config, environment, resume, signal, events 
   const start = resume ? await checkpoints.latest() : undefined;
   const resumedFrom = start?.trainer.step;
   if (start) notice(`resumed from step ${resumedFrom}`);
+  const begun = await describeRun({ config, environment, prepared, startedAt });
+  const manifest = resumedFrom === undefined ? begun : await continueManifest(folder, begun, resumedFrom);
+  const writeManifest = (more: Partial<Manifest>): Promise<void> =>
+    folder.write(files.manifest, serializeManifest({ ...manifest, ...more }));
+  await writeManifest({});
   const metrics = await openMetricsLog(folder.appendTo(files.metrics), { resumedFrom });
   const tensorboard = openTensorboardLog({ file: folder.appendTo(eventFileName(startedAt.getTime())), now: Date.now, resumedFrom });
   const earlierSeconds = metrics.rows.at(-1)?.wall_seconds ?? 0;
@@ -116,7 +121,10 @@ export async function runTraining({ config, environment, resume, signal, events 
   const seconds = metrics.rows.at(-1)?.wall_seconds ?? 0;
   await metrics.flush();
   await tensorboard.flush();
-  if (outcome.status === "interrupted") return { outcome, folder: config.output, samples: [] };
+  if (outcome.status === "interrupted") {
+    await writeManifest({ status: outcome.status });
+    return { outcome, folder: config.output, samples: [] };
+  }
 
   const tuned = heldOut && (await evaluateHeldOut(engine, heldOut.examples));
   const after = await answerSamples(loaded, config.samples);
@@ -125,10 +133,12 @@ export async function runTraining({ config, environment, resume, signal, events 
   await writeModel({ folder, loaded, config, environment });
   const summary = { outcome, base: withoutDocuments(base), tuned: withoutDocuments(tuned), comparison, samples };
   await folder.write(files.results, `${JSON.stringify(summary, null, 2)}\n`);
-  await folder.write(
-    files.manifest,
-    serializeManifest(await describeRun({ config, environment, prepared, startedAt, outcome, resumedFrom, tuned, base })),
-  );
+  const results = {
+    ...(base && { base_loss: base.loss }),
+    ...(tuned && { tuned_loss: tuned.loss }),
+    ...(outcome.best && { best_eval_loss: outcome.best.loss }),
+  };
+  await writeManifest({ status: outcome.status, finishedAt: new Date().toISOString(), results });
   if (base && tuned && comparison) {
     const facts = reportFacts({ prepared, environment, outcome, seconds });
     const title = `Fine-tuning ${config.model.split("/").at(-1)} with ${config.method.name}`;
@@ -242,31 +252,35 @@ interface Described {
   readonly environment: RunEnvironment;
   readonly prepared: PreparedRun;
   readonly startedAt: Date;
-  readonly outcome: TrainingOutcome;
-  readonly resumedFrom: number | undefined;
-  readonly base: HeldOutResult | undefined;
-  readonly tuned: HeldOutResult | undefined;
 }
 
-async function describeRun({ config, environment, prepared, startedAt, outcome, resumedFrom, base, tuned }: Described): Promise<Manifest> {
-  const at = startedAt.toISOString();
+/** The manifest of a run that begins. */
+async function describeRun({ config, environment, prepared, startedAt }: Described): Promise<Manifest> {
   return {
     formatVersion: 1,
     command: [...environment.command],
     seed: config.training.seed,
-    startedAt: at,
-    finishedAt: new Date().toISOString(),
-    status: outcome.status,
-    resumedFrom: resumedFrom === undefined ? [] : [{ step: resumedFrom, at }],
+    startedAt: startedAt.toISOString(),
+    status: "running",
+    resumedFrom: [],
     environment: environment.describe(prepared.loaded.backend.name),
     data: prepared.dataFiles.map(({ split, path, sha256, bytes, rows }) => ({ split, file: path, sha256, bytes, rows })),
     weights: await environment.hashModelFiles(await environment.openModelFolder(config.model)),
-    results: {
-      ...(base && { base_loss: base.loss }),
-      ...(tuned && { tuned_loss: tuned.loss }),
-      ...(outcome.best && { best_eval_loss: outcome.best.loss }),
-    },
+    results: {},
   };
+}
+
+/** The manifest of a run that goes on: as it began, with the resumption added.
+ * @throws ConfigError if data or weights are not what the run began with */
+async function continueManifest(folder: RunFolder, now: Manifest, step: number): Promise<Manifest> {
+  if (!(await folder.has(files.manifest))) return { ...now, resumedFrom: [{ step, at: now.startedAt }] };
+  const before = parseManifest(await folder.readText(files.manifest), `${folder.path}/${files.manifest}`);
+  const changed = changedInputs(before, now);
+  if (changed.length > 0)
+    throw new ConfigError(
+      changed.map((what) => `${what} since the run began, so it cannot be resumed. Put it back, or start a new run in another folder.`),
+    );
+  return { ...before, status: "running", resumedFrom: [...before.resumedFrom, { step, at: now.startedAt }] };
 }
 
 function reportFacts({

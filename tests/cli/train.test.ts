@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { runCli } from "./run-cli.ts";
+import { root, runCli } from "./run-cli.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "tunesmith-cli-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -85,6 +85,26 @@ describe("tunesmith train", () => {
     const { code, stderr } = await runCli(["train", join(folder, "whole.yaml"), "method.rank=8", "--resume"]);
     expect(code).toBe(2);
     expect(stderr).toMatch(/method\.rank: was 4 when the run began, is 8 now/);
+  });
+
+  it("refuses data that changed, and records every resumption", async () => {
+    const data = join(folder, "rows.jsonl");
+    const rows = readFileSync(join(root, "examples/quickstart/instructions.jsonl"), "utf8");
+    writeFileSync(data, rows);
+    const config = writeConfig("changed");
+    const overrides = [`data.train=${data}`];
+    await runCli(["train", config, ...overrides], (line, child) => /^step +5\//.test(line) && child.kill("SIGINT"));
+    writeFileSync(data, rows.slice(rows.indexOf("\n") + 1));
+    const refused = await runCli(["train", config, ...overrides, "--resume"]);
+    expect(refused.code).toBe(2);
+    expect(refused.stderr).toMatch(/rows\.jsonl has changed since the run began/);
+    writeFileSync(data, rows);
+    expect((await runCli(["train", config, ...overrides, "--resume"])).code).toBe(0);
+    const manifest = JSON.parse(readFileSync(join(folder, "changed", "manifest.json"), "utf8")) as {
+      status: string;
+      resumedFrom: unknown[];
+    };
+    expect(manifest).toMatchObject({ status: "completed", resumedFrom: [{}] });
   });
 
   it("evaluates, generates and exports what it trained", async () => {
