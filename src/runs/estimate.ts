@@ -11,9 +11,9 @@ export interface RunEstimate {
   readonly secondsPerStep: number;
 }
 
-/** A process with Node and ONNX Runtime but without a model, as measured on Linux. */
+/** What is left beside the counted parts: Node, ONNX Runtime, garbage. Fitted to the peaks of six bench shapes, not measured apart. */
 const processBytes = 225e6;
-/** ONNX Runtime's arenas grow in larger pieces than what is asked for; the factor is measured. */
+/** ONNX Runtime's arenas grow in larger pieces than what is asked for; the factor is a guess that fits the same shapes. */
 const arenaFactor = 1.6;
 
 /** Runs one micro-batch forward and backward (without an optimizer step) for the time. */
