@@ -33,6 +33,8 @@ export type LinearLayout = "out-in" | "in-out";
 
 /** Where methods and regularisers reach into a model. All are optional; a model calls them at the same places in every family. */
 export interface ModelHooks {
+  /** Change the input of a linear layer [..., inFeatures]. */
+  linearInput?(call: Pick<LinearCall, "module" | "input">, build: SegmentBuilder): Value;
   /** Replace the output of a linear layer. */
   linear?(call: LinearCall, build: SegmentBuilder): Value;
   /** Change the token embeddings [B, T, C]. */
@@ -97,8 +99,9 @@ export class SegmentBuilder {
   }
 
   /** y = x W^T + b, through the hooks. @param name module name inside this segment, for example `self_attn.q_proj` */
-  linear({ name, input, outFeatures, bias = false, layout = "out-in" }: LinearOptions): Value {
+  linear({ name, input: given, outFeatures, bias = false, layout = "out-in" }: LinearOptions): Value {
     const module = this.nameOf(name);
+    const input = this.#options.hooks.reduce((current, hooks) => hooks.linearInput?.({ module, input: current }, this) ?? current, given);
     const inFeatures = Number(input.shape.at(-1));
     const shape = layout === "out-in" ? [outFeatures, inFeatures] : [inFeatures, outFeatures];
     const weight = this.parameter({ name: `${module}.weight`, shape, kind: "weight" });

@@ -1,14 +1,15 @@
-"""Writes every fixture under tests/conformance/reference again. Families come first: LoRA and generation read their weights."""
+"""Writes every fixture under tests/conformance/reference again. Families come first: the methods and generation read their weights."""
 
 import families
 import generation
+import ia3
 import lora
 import objectives
 import optimizers
 from fixture import versions
 
 if __name__ == "__main__":
-    for area in (families, lora, optimizers, objectives, generation):
+    for area in (families, lora, ia3, optimizers, objectives, generation):
         area.main()
         print(f"{area.__name__}: written")
     print(versions())
