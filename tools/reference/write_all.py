@@ -4,12 +4,13 @@ import families
 import generation
 import ia3
 import lora
+import new_tokens
 import objectives
 import optimizers
 from fixture import versions
 
 if __name__ == "__main__":
-    for area in (families, lora, ia3, optimizers, objectives, generation):
+    for area in (families, lora, ia3, new_tokens, optimizers, objectives, generation):
         area.main()
         print(f"{area.__name__}: written")
     print(versions())
