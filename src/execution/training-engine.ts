@@ -12,6 +12,7 @@ import type { EngineState, EvaluationResult, StepResult, TrainingEngine } from "
 import type { OptimizerOnGroups } from "./optimizer-on-groups.ts";
 import type { ParameterStore } from "./parameter-store.ts";
 import { type CompiledSegment, compileEvaluation, compileTraining, type ProgramOptions, type TrainingProgram } from "./training-program.ts";
+import { withVirtualTokens } from "./virtual-tokens.ts";
 import { Workspace } from "./workspace.ts";
 
 /** Bytes of logits that one call of the head may make; more targets than fit are taken in several calls. */
@@ -40,10 +41,11 @@ export class SegmentedTrainingEngine implements TrainingEngine {
   }
 
   /** Forward and backward of one micro-batch. Adds d(lossSum)/d(parameter) * gradientScale to the accumulators. */
-  async accumulate(batch: Batch, { gradientScale, seed }: { gradientScale: number; seed: number }): Promise<StepResult> {
+  async accumulate(given: Batch, { gradientScale, seed }: { gradientScale: number; seed: number }): Promise<StepResult> {
+    const { batch, layout } = withVirtualTokens(given, this.#options.model, this.#options.method);
     const chunks = chooseChunks(batch.tokens);
     const program = await cached(this.#training, chunks, () => compileTraining(this.#options, chunks));
-    const context = await this.#contexts.create(batch, chunks);
+    const context = await this.#contexts.create(layout, chunks);
     const pass = new Pass({ batch, chunks, program, context, seed, store: this.#options.store, workspace: this.#workspace });
     const hidden = await pass.forward(true);
     const { result, hiddenGradient } = await this.#head({ pass, hidden, gradientScale });
@@ -55,10 +57,11 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     return result;
   }
 
-  async evaluate(batch: Batch): Promise<EvaluationResult> {
+  async evaluate(given: Batch): Promise<EvaluationResult> {
+    const { batch, layout } = withVirtualTokens(given, this.#options.model, this.#options.method);
     const chunks = chooseChunks(batch.tokens);
     const program = await cached(this.#evaluation, chunks, () => compileEvaluation(this.#options, chunks));
-    const context = await this.#contexts.create(batch, chunks);
+    const context = await this.#contexts.create(layout, chunks);
     const pass = new Pass({ batch, chunks, program, context, seed: 0, store: this.#options.store, workspace: this.#workspace });
     const { result, perTarget } = await this.#head({ pass, hidden: await pass.forward(false) });
     return { ...result, perTarget };
@@ -93,7 +96,8 @@ export class SegmentedTrainingEngine implements TrainingEngine {
   }
 
   /** Most memory that the compiled graphs need for values between their inputs and outputs; each keeps its own. */
-  async workingBytes(batch: Batch): Promise<number> {
+  async workingBytes(given: Batch): Promise<number> {
+    const { batch } = withVirtualTokens(given, this.#options.model, this.#options.method);
     const chunks = chooseChunks(batch.tokens);
     const program = await cached(this.#training, chunks, () => compileTraining(this.#options, chunks));
     const rows = Math.min(batch.targetLabels.length, rowsAtOnce(this.#options.model.vocabSize));

@@ -5,7 +5,7 @@ import type { Batch } from "../data/batch.ts";
 import { makeBatches } from "../data/batches.ts";
 import { type Dataset, prepareDataset, type SourceRow } from "../data/dataset.ts";
 import { splitRows } from "../data/split.ts";
-import { type LoadedModel, openModel } from "../execution/loaded-model.ts";
+import { type LoadedModel, openModel, untouched, withoutMethod } from "../execution/loaded-model.ts";
 import { createOptimizerOnGroups } from "../execution/optimizer-on-groups.ts";
 import { SegmentedTrainingEngine } from "../execution/training-engine.ts";
 import type { Method } from "../methods/method.ts";
@@ -23,6 +23,8 @@ import type { DataFile, RunEnvironment } from "./environment.ts";
 export interface PreparedRun {
   readonly loaded: LoadedModel;
   readonly engine: SegmentedTrainingEngine;
+  /** The model before training: a fresh adapter is the base model, but fresh virtual tokens are not. */
+  readonly base: { readonly loaded: LoadedModel; readonly engine: SegmentedTrainingEngine };
   readonly train: Dataset;
   /** Undefined where nothing is held out. */
   readonly validation: Dataset | undefined;
@@ -49,10 +51,12 @@ export async function prepareRun(config: RunConfig, environment: RunEnvironment)
     seed: training.seed,
   });
   const { model, tokenizer, store } = loaded;
-  const maxLength = config.data.maxLength ?? Math.min(512, model.maxPositionEmbeddings);
-  if (maxLength > model.maxPositionEmbeddings)
+  const virtual = loaded.method.virtualTokens?.count ?? 0;
+  const room = model.maxPositionEmbeddings - virtual;
+  const maxLength = config.data.maxLength ?? Math.min(512, room);
+  if (maxLength > room)
     throw new ConfigError(
-      `data.maxLength: ${maxLength} is above the model's limit of ${model.maxPositionEmbeddings} positions (max_position_embeddings).`,
+      `data.maxLength: ${maxLength} is above the model's limit of ${model.maxPositionEmbeddings} positions (max_position_embeddings)${virtual > 0 ? `, of which ${virtual} are virtual tokens` : ""}.`,
     );
 
   const prepare = (source: readonly SourceRow[], format: string): Dataset =>
@@ -75,13 +79,18 @@ export async function prepareRun(config: RunConfig, environment: RunEnvironment)
     ...(training.dropout > 0 ? [residualDropout(training.dropout)] : []),
     ...(training.neftuneNoiseAlpha > 0 ? [embeddingNoise({ alpha: training.neftuneNoiseAlpha, sequenceLength: maxLength })] : []),
   ];
-  const engine = new SegmentedTrainingEngine({
+  const engineOptions = {
     ...{ backend, model, method: loaded.method, regularisers, store, dtypeOf: loaded.dtypeOf },
     ...{ objective: lookUp("objective", objectives as readonly Objective[], config.objective.name), objectiveConfig: config.objective },
     activationCheckpointing: training.activationCheckpointing,
     optimizer: await createOptimizerOnGroups({ backend, optimizer, config: config.optimizer, groups: store.groups }),
-  });
+  };
+  const engine = new SegmentedTrainingEngine(engineOptions);
 
+  const withoutVirtualTokens = () => ({
+    loaded: withoutMethod(loaded),
+    engine: new SegmentedTrainingEngine({ ...engineOptions, method: untouched }),
+  });
   const { batchSize, gradientAccumulationSteps, seed } = training;
   const batchesForEpoch = (epoch: number): Batch[] =>
     makeBatches({
@@ -99,7 +108,18 @@ export async function prepareRun(config: RunConfig, environment: RunEnvironment)
     trained: gradient !== undefined,
   }));
   return {
-    ...{ loaded, engine, train, validation, heldOut, dataFiles: rows.files, totalSteps, maxLength, batchesForEpoch },
+    ...{
+      loaded,
+      engine,
+      base: virtual === 0 ? { loaded, engine } : withoutVirtualTokens(),
+      train,
+      validation,
+      heldOut,
+      dataFiles: rows.files,
+      totalSteps,
+      maxLength,
+      batchesForEpoch,
+    },
     trainableParameters: sizes.reduce((sum, { length, trained }) => sum + (trained ? length : 0), 0),
     allParameters: sizes.reduce((sum, { length }) => sum + length, 0),
     learningRateAt: (step) => config.optimizer.learningRate * schedule.factor(config.schedule, { step, totalSteps }),

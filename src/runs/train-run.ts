@@ -63,9 +63,9 @@ export async function runTraining({ config, environment, resume, signal, events 
   await folder.write(files.config, printConfig(config));
   events.onPrepared?.(prepared);
 
-  // Measured before anything is restored: a fresh adapter is the base model.
-  const base = heldOut && (await evaluateHeldOut(engine, heldOut.examples));
-  const before = await answerSamples(loaded, config.samples);
+  // Measured before anything is restored.
+  const base = heldOut && (await evaluateHeldOut(prepared.base.engine, heldOut.examples));
+  const before = await answerSamples(prepared.base.loaded, config.samples);
 
   const notices: string[] = [];
   const notice = (message: string): void => {

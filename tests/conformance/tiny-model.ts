@@ -18,7 +18,7 @@ import { loadOnnxRuntime } from "../../src/platform/node/onnxruntime.ts";
 
 export const reference = new URL("./reference/", import.meta.url).pathname;
 
-const backend = createOnnxBackend({ runtime: (await loadOnnxRuntime()) as never, provider: "cpu" });
+export const backend = createOnnxBackend({ runtime: (await loadOnnxRuntime()) as never, provider: "cpu" });
 
 export interface OpenOptions {
   readonly folder: string;
