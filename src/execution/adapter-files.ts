@@ -1,4 +1,4 @@
-/** Adapters as Python PEFT writes them: adapter_config.json and adapter_model.safetensors. */
+/** Adapters as Python PEFT and AdapterHub write them: adapter_config.json beside a safetensors file. */
 import type { Folder } from "../base/byte-source.ts";
 import { CheckpointError, UnsupportedError } from "../base/errors.ts";
 import { nearestName } from "../base/nearest-name.ts";
@@ -10,7 +10,8 @@ import { encodeSafetensors, openSafetensors, readTensor, type TensorToWrite } fr
 import type { ParameterStore } from "./parameter-store.ts";
 
 const configFile = "adapter_config.json";
-const weightsFile = "adapter_model.safetensors";
+/** PEFT's, and AdapterHub's. */
+const weightsFiles = ["adapter_model.safetensors", "adapter.safetensors"] as const;
 
 export interface Adapter {
   readonly method: Method;
@@ -24,15 +25,19 @@ export interface Adapter {
 /** @throws CheckpointError if files are missing or damaged; UnsupportedError for adapter kinds that are not built */
 export async function readAdapter(folder: Folder): Promise<Adapter> {
   const json = await readJson(folder, configFile);
-  const kind = String(json.peft_type);
+  const kind = kindOf(json);
   const known = (methods as readonly Method[]).filter(({ peftType }) => peftType !== undefined);
   const method = known.find(({ peftType }) => peftType === kind);
   if (!method)
     throw new UnsupportedError(
-      `${folder.name}/${configFile}: peft_type "${kind}" is not supported; known: ${known.map(({ peftType }) => peftType).join(", ")}.`,
+      `${folder.name}/${configFile}: the adapter type "${kind}" is not supported; known: ${known.map(({ peftType }) => peftType).join(", ")}.`,
     );
-  if (!(await folder.has(weightsFile)))
-    throw new CheckpointError(`${folder.name} has no ${weightsFile}. Name the folder of a PEFT adapter.`);
+  const present = await folder.list();
+  const weightsFile = weightsFiles.find((file) => present.includes(file));
+  if (!weightsFile)
+    throw new CheckpointError(
+      `${folder.name} has no ${weightsFiles.join(" and no ")}. Name the folder of an adapter that was saved as safetensors.`,
+    );
   const file = await openSafetensors(await folder.open(weightsFile));
   const tensors = new Map<string, ParameterData>();
   for (const [name, entry] of file.tensors)
@@ -40,9 +45,15 @@ export async function readAdapter(folder: Folder): Promise<Adapter> {
   return {
     method,
     config: method.fromPeft!(json),
-    baseModel: typeof json.base_model_name_or_path === "string" ? json.base_model_name_or_path : undefined,
+    baseModel: [json.base_model_name_or_path, json.model_name].find((name) => typeof name === "string"),
     loadInto: (store, attached) => copyInto({ tensors, store, attached, name: folder.name }),
   };
+}
+
+/** PEFT names the kind; AdapterHub nests the options, and leaves the architecture out for adapter layers. */
+function kindOf({ peft_type: peftType, config }: Readonly<Record<string, unknown>>): string {
+  if (peftType !== undefined || typeof config !== "object" || config === null) return String(peftType);
+  return `adapterhub:${(config as { architecture?: string }).architecture ?? "bottleneck"}`;
 }
 
 interface CopyOptions {
@@ -76,7 +87,7 @@ function copyInto({ tensors: packed, store, attached, name: folder }: CopyOption
   if (problems.length === 0) return;
   const shown = problems.slice(0, 8).map((problem) => `\n  - ${problem}`);
   throw new CheckpointError(
-    `${folder}: the adapter does not fit this base model (${problems.length} differences):${shown.join("")}\nUse the base that adapter_config.json names in base_model_name_or_path.`,
+    `${folder}: the adapter does not fit this base model (${problems.length} differences):${shown.join("")}\nUse the base that adapter_config.json names.`,
   );
 }
 
@@ -104,8 +115,16 @@ export function encodeAdapter({
     ([name, { shape, data }]) => [name, { dtype: "F32", shape, read: async () => bytesOf(data) }] satisfies [string, TensorToWrite],
   );
   const sorted = new Map(tensors.sort(([a], [b]) => (a < b ? -1 : 1)));
-  return { [configFile]: `${JSON.stringify(adapter.config(baseModel), null, 2)}\n`, [weightsFile]: encodeSafetensors(sorted) };
+  const config = withFloats(JSON.stringify(adapter.config(baseModel), null, 2), adapter.floatFields ?? []);
+  return {
+    [configFile]: `${config}\n`,
+    [adapter.weightsFile ?? weightsFiles[0]]: encodeSafetensors(sorted),
+  };
 }
+
+/** JSON text in which whole numbers of these fields have a fraction. */
+const withFloats = (json: string, fields: readonly string[]): string =>
+  fields.reduce((text, field) => text.replace(new RegExp(`("${field}": -?\\d+)(?=,?\n)`, "g"), "$1.0"), json);
 
 /** A parameter of the base with the adapter folded in, or as it is where the method has nothing to fold. */
 export function mergedParameter({ name, store, method }: { name: string; store: ParameterStore; method: AttachedMethod }): ParameterData {

@@ -62,9 +62,13 @@ export interface ParameterData {
 }
 
 export interface AdapterFormat {
+  /** Where the tensors stand; adapter_model.safetensors, PEFT's file, where absent. */
+  readonly weightsFile?: string;
+  /** Fields that Python must read as floats, so that whole numbers are written as 4.0. */
+  readonly floatFields?: readonly string[];
   /** Content of adapter_config.json, PEFT's field names. */
   config(baseModel: string): Record<string, unknown>;
-  /** Name in adapter_model.safetensors for a parameter of ours. */
+  /** Name in the file for a parameter of ours. */
   fileName(parameter: string): string;
   /** Where the file holds something else than one tensor for each parameter: what is written for the tensors under their `fileName`, */
   pack?(tensors: ReadonlyMap<string, ParameterData>): ReadonlyMap<string, ParameterData>;
@@ -81,7 +85,7 @@ export interface Method<Config = any> {
   readonly paper?: string;
   readonly configSchema: z.ZodType<Config>;
   attach(target: MethodTarget, config: Config): AttachedMethod;
-  /** Reads PEFT's adapter_config.json; absent where PEFT has no such method. */
+  /** Reads adapter_config.json of this kind: PEFT's `peft_type`, or `adapterhub:` and an architecture. Absent where there is no such file. */
   readonly peftType?: string;
   fromPeft?(config: Readonly<Record<string, unknown>>): Config;
 }

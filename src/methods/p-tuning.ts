@@ -145,7 +145,7 @@ interface Layer {
   build(build: SegmentBuilder, x: Value): Value;
 }
 
-interface LinearLayer extends Layer {
+export interface LinearLayer extends Layer {
   readonly weight: AddedParameter;
   readonly bias: AddedParameter;
 }

@@ -1,5 +1,6 @@
 /** Every fine-tuning method. */
 import { bitfit } from "./bitfit.ts";
+import { bottleneck } from "./bottleneck.ts";
 import { freeze } from "./freeze.ts";
 import { full } from "./full.ts";
 import { ia3 } from "./ia3.ts";
@@ -10,4 +11,4 @@ import { pTuning } from "./p-tuning.ts";
 import { prefixTuning } from "./prefix-tuning.ts";
 import { promptTuning } from "./prompt-tuning.ts";
 
-export const methods = [lora, ia3, promptTuning, pTuning, prefixTuning, newTokens, bitfit, lastLayers, full, freeze] as const;
+export const methods = [lora, ia3, promptTuning, pTuning, prefixTuning, bottleneck, newTokens, bitfit, lastLayers, full, freeze] as const;

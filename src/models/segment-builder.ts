@@ -39,6 +39,12 @@ export interface RowsCall {
   lookUp(indices: Value): Value;
 }
 
+/** Which branch of the residual stream, and the stream that it joins [B, T, C]. */
+export interface ResidualPlace {
+  readonly module: "embedding" | "attention" | "mlp";
+  readonly input: Value;
+}
+
 /** Where methods and regularisers reach into a model. All are optional; a model calls them at the same places in every family. */
 export interface ModelHooks {
   /** Change the input of a linear layer [..., inFeatures]. */
@@ -54,7 +60,7 @@ export interface ModelHooks {
   /** Change the token embeddings [B, T, C]. */
   embedding?(embedded: Value, build: SegmentBuilder): Value;
   /** Change a branch before it is added to the residual stream [B, T, C]. */
-  residual?(branch: Value, build: SegmentBuilder): Value;
+  residual?(branch: Value, build: SegmentBuilder, place: ResidualPlace): Value;
 }
 
 export interface SegmentOptions {
@@ -144,8 +150,8 @@ export class SegmentBuilder {
     return this.#options.hooks.reduce((current, hooks) => hooks.embedding?.(current, this) ?? current, value);
   }
 
-  residual(branch: Value): Value {
-    return this.#options.hooks.reduce((current, hooks) => hooks.residual?.(current, this) ?? current, branch);
+  residual(branch: Value, place: ResidualPlace): Value {
+    return this.#options.hooks.reduce((current, hooks) => hooks.residual?.(current, this, place) ?? current, branch);
   }
 
   /** Uniform noise in [0, 1) of a value's shape; every use in a segment has its own stream, every step its own seed. */

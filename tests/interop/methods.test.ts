@@ -1,6 +1,7 @@
 /**
- * Adapters of every kind that PEFT knows, written here and read there: npm run test:interop. The other way is in tests/conformance.
- * Needs a Python with bench/peers/requirements.txt, named by TUNESMITH_PEER_PYTHON; skips, and says so, without one.
+ * Adapters of every kind that PEFT or AdapterHub knows, written here and read there: npm run test:interop. The other way is in
+ * tests/conformance. Needs a Python with bench/peers/requirements.txt, named by TUNESMITH_PEER_PYTHON, and one with AdapterHub's
+ * `adapters`, named by TUNESMITH_ADAPTERS_PYTHON; skips, and says so, without one.
  */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -18,14 +19,18 @@ import { openFolder, writeFileAtomic } from "../../src/platform/node/files.ts";
 import { loadOnnxRuntime } from "../../src/platform/node/onnxruntime.ts";
 import { root } from "../cli/run-cli.ts";
 
-const python = process.env.TUNESMITH_PEER_PYTHON;
-if (!python) console.log("skipped: interop of methods: TUNESMITH_PEER_PYTHON names no Python with bench/peers/requirements.txt");
+const peers = {
+  peft: { python: process.env.TUNESMITH_PEER_PYTHON, script: "load_adapter.py" },
+  adapters: { python: process.env.TUNESMITH_ADAPTERS_PYTHON, script: "load_bottleneck.py" },
+} as const;
+if (!peers.peft.python) console.log("skipped: methods in PEFT: TUNESMITH_PEER_PYTHON names no Python with bench/peers/requirements.txt");
+if (!peers.adapters.python) console.log("skipped: adapter layers in AdapterHub: TUNESMITH_ADAPTERS_PYTHON names no Python with adapters");
 const folder = mkdtempSync(join(tmpdir(), "tunesmith-interop-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const base = join(root, "examples/base-model/checkpoint");
 const ids = [3, 40, 41, 42, 43, 100, 101, 102, 200, 300];
-const cases: readonly [string, object][] = [
+const cases: readonly [string, object, ("peft" | "adapters")?][] = [
   ["ia3", {}],
   ["prompt-tuning", { numVirtualTokens: 7 }],
   ["p-tuning", { numVirtualTokens: 7, encoderHiddenSize: 16 }],
@@ -33,10 +38,15 @@ const cases: readonly [string, object][] = [
   ["prefix-tuning", { numVirtualTokens: 7 }],
   ["prefix-tuning", { numVirtualTokens: 7, prefixProjection: true, encoderHiddenSize: 16 }],
   ["new-tokens", { tokens: [40, 101] }],
+  ["bottleneck", { architecture: "houlsby" }, "adapters"],
+  ["bottleneck", { architecture: "pfeiffer", dropout: 0.1 }, "adapters"],
+  ["bottleneck", { architecture: "parallel", nonLinearity: "gelu" }, "adapters"],
 ];
 
-describe.skipIf(!python)("adapters we write, in Python PEFT", () => {
-  it.each(cases.map(([name, config], i) => [name, config, i] as const))("%s %j computes the same logits", async (name, config, i) => {
+describe.each(["peft", "adapters"] as const)("what we write, in %s", (peer) => {
+  const { python, script } = peers[peer];
+  const here = cases.filter(([, , of = "peft"]) => of === peer).map(([name, config], i) => [name, config, i] as const);
+  it.skipIf(!python).each(here)("%s %j computes the same logits", async (name, config, i) => {
     const backend = createOnnxBackend({ runtime: await loadOnnxRuntime(), provider: "cpu" });
     const method = (methods as readonly Method[]).find((candidate) => candidate.name === name)!;
     const loaded = await openModel({
@@ -47,23 +57,13 @@ describe.skipIf(!python)("adapters we write, in Python PEFT", () => {
     const random = createRandom(7);
     for (const { tensor, gradient } of loaded.store.parameters.values())
       if (gradient) for (let j = 0; j < tensor.data.length; j++) (tensor.data as Float32Array)[j]! += 0.2 * random.normal();
-    const path = join(folder, String(i));
+    const path = join(folder, peer, String(i));
     for (const [file, content] of Object.entries(encodeAdapter({ ...loaded, baseModel: base })))
       await writeFileAtomic(join(path, file), content);
     const ours = await (await createDecoder(loaded)).feed(ids);
     const output = execFileSync(
       python!,
-      [
-        join(root, "tests/interop/load_adapter.py"),
-        "--base",
-        base,
-        "--adapter",
-        path,
-        "--input-ids",
-        JSON.stringify([ids]),
-        "--logits",
-        "0",
-      ],
+      [join(root, "tests/interop", script), "--base", base, "--adapter", path, "--input-ids", JSON.stringify([ids]), "--logits", "0"],
       { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] },
     );
     const { logits } = JSON.parse(output.trim().split("\n").at(-1)!) as { logits: number[][][] };

@@ -56,7 +56,8 @@ export const gpt2 = {
       embed(build, { inputIds, positionIds }) {
         const tokens = build.rows({ name: "transformer.wte.weight", shape: [V, C], kind: "embedding" }, inputIds);
         const positions = build.rows({ name: "transformer.wpe.weight", shape: [maxPositionEmbeddings, C], kind: "embedding" }, positionIds);
-        return build.residual(build.embedded(add(tokens, positions)));
+        const embedded = build.embedded(add(tokens, positions));
+        return build.residual(embedded, { module: "embedding", input: embedded });
       },
       block(build, { layer, hidden, masks, past }): BlockOutput {
         const joint = build.linear({
@@ -69,7 +70,7 @@ export const gpt2 = {
         const scale = (scalesScores ? D ** -0.5 : 1) / (scalesByLayer ? layer + 1 : 1);
         const { output, present } = attention({ query, key, value, numHeads, numKeyValueHeads: numHeads, headDim: D, scale, masks, past });
         const attended = build.linear({ name: "attn.c_proj", input: output, outFeatures: C, ...conv1d });
-        const middle = build.graph.keep(add(hidden, build.residual(attended)));
+        const middle = build.graph.keep(add(hidden, build.residual(attended, { module: "attention", input: hidden })));
         const inner = build.linear({
           name: "mlp.c_fc",
           input: norm(build, build.nameOf("ln_2"), middle),
@@ -77,7 +78,7 @@ export const gpt2 = {
           ...conv1d,
         });
         const projected = build.linear({ name: "mlp.c_proj", input: activate(build.graph.keep(inner)), outFeatures: C, ...conv1d });
-        return { hidden: add(middle, build.residual(projected)), present };
+        return { hidden: add(middle, build.residual(projected, { module: "mlp", input: middle })), present };
       },
       head(build, rows) {
         const name = tieWordEmbeddings ? "transformer.wte.weight" : "lm_head.weight";

@@ -128,8 +128,9 @@ export function createGatedDecoder(config: GatedDecoderConfig): CausalLm {
       build.embedded(build.rows({ name: "model.embed_tokens.weight", shape: [V, C], kind: "embedding" }, inputIds)),
     block(build, input): BlockOutput {
       const attended = selfAttention(build, norm(build, build.nameOf("input_layernorm"), input.hidden), input);
-      const middle = build.graph.keep(add(input.hidden, build.residual(attended.output)));
-      const hidden = add(middle, build.residual(mlp(build, norm(build, build.nameOf("post_attention_layernorm"), middle))));
+      const middle = build.graph.keep(add(input.hidden, build.residual(attended.output, { module: "attention", input: input.hidden })));
+      const gated = mlp(build, norm(build, build.nameOf("post_attention_layernorm"), middle));
+      const hidden = add(middle, build.residual(gated, { module: "mlp", input: middle }));
       return { hidden, present: attended.present };
     },
     head(build, rows): HeadOutput {
