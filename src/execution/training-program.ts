@@ -12,6 +12,7 @@ import { gradients } from "../tensor/autodiff.ts";
 import type { DType } from "../tensor/dtype.ts";
 import type { Graph, Value } from "../tensor/graph.ts";
 import { extract } from "../tensor/passes/extract.ts";
+import { mergeProducts } from "../tensor/passes/merge-products.ts";
 import { dim } from "../tensor/shape.ts";
 import { differentiateSegment } from "./differentiate-segment.ts";
 
@@ -39,8 +40,6 @@ export interface TrainingProgram {
   readonly blocks: readonly CompiledSegment[];
   /** rows, labels, weights, gradientScale -> lossSum, correct, targetLosses (, rows.gradient, gradient.*). */
   readonly head: CompiledSegment;
-  /** True for blocks whose input needs a gradient. */
-  readonly gradientReaches: readonly boolean[];
 }
 
 export async function compileTraining(options: ProgramOptions, chunks: number): Promise<TrainingProgram> {
@@ -53,14 +52,12 @@ export async function compileTraining(options: ProgramOptions, chunks: number): 
   let reached = trainsAny(embeddingSegment, trains);
   const embedding = await compileSegment(backend, { segment: embeddingSegment, trains, needsInputGradient: false, keepNothing });
   const blocks: CompiledSegment[] = [];
-  const gradientReaches: boolean[] = [];
   for (let layer = 0; layer < model.numHiddenLayers; layer++) {
     const segment = buildBlock(context, { layer, cached: false });
     blocks.push(await compileSegment(backend, { segment, trains, needsInputGradient: reached, keepNothing }));
-    gradientReaches.push(reached);
     reached ||= trainsAny(segment, trains);
   }
-  return { embedding, blocks, head: await compileHead(options, { context, needsRowGradient: reached, evaluates: false }), gradientReaches };
+  return { embedding, blocks, head: await compileHead(options, { context, needsRowGradient: reached, evaluates: false }) };
 }
 
 /** The same segments without gradients and regularisers. */
@@ -74,7 +71,7 @@ export async function compileEvaluation(options: ProgramOptions, chunks: number)
     blocks.push(await compileSegment(backend, { segment: buildBlock(context, { layer, cached: false }), ...nothing }));
   }
   const head = await compileHead(options, { context, needsRowGradient: false, evaluates: true });
-  return { embedding, blocks, head, gradientReaches: blocks.map(() => false) };
+  return { embedding, blocks, head };
 }
 
 function segmentContext(
@@ -88,8 +85,8 @@ const trainsAny = (segment: Segment, trains: (name: string) => boolean): boolean
   [...segment.parameters.values()].some(({ name }) => trains(name));
 
 async function compileSegment(backend: Backend, options: Parameters<typeof differentiateSegment>[0]): Promise<CompiledSegment> {
-  const { segment } = options;
-  const { forward, backward } = differentiateSegment(options);
+  const segment = { ...options.segment, graph: mergeProducts(options.segment.graph) };
+  const { forward, backward } = differentiateSegment({ ...options, segment });
   const compiled = { segment, forwardGraph: forward, forward: await backend.compile(forward, { name: `${segment.name} forward` }) };
   if (!backward) return compiled;
   const executable = await backend.compile(backward.graph, { name: `${segment.name} backward` });
