@@ -49,10 +49,12 @@ export interface SegmentOptions {
   readonly isTraining: boolean;
   /** The element type in which a parameter is held; anything but float32 is cast where it is used. */
   dtypeOf(parameter: string): DType;
+  /** Write into a graph that another builder began, with this before the names of parameter inputs: a second model beside the first. */
+  readonly beside?: { readonly graph: Graph; readonly inputPrefix: string };
 }
 
 export class SegmentBuilder {
-  readonly graph = new Graph();
+  readonly graph: Graph;
   /** Graph input name -> parameter, in order of first use. */
   readonly parameters = new Map<string, ParameterSpec>();
   readonly #values = new Map<string, Value>();
@@ -62,6 +64,7 @@ export class SegmentBuilder {
 
   constructor(options: SegmentOptions) {
     this.#options = options;
+    this.graph = options.beside?.graph ?? new Graph();
   }
 
   /** The whole name of something in this segment. */
@@ -87,8 +90,8 @@ export class SegmentBuilder {
 
   /** The graph input that holds a parameter as stored. */
   #stored(spec: ParameterSpec): Value {
-    const { prefix } = this.#options;
-    const local = spec.name.startsWith(prefix) ? spec.name.slice(prefix.length) : spec.name;
+    const { prefix, beside } = this.#options;
+    const local = (beside?.inputPrefix ?? "") + (spec.name.startsWith(prefix) ? spec.name.slice(prefix.length) : spec.name);
     const known = this.parameters.get(local);
     if (known?.name === spec.name) return this.graph.inputs.get(local)!;
     if (known) throw new ShapeError(`parameters ${spec.name} and ${known.name} share the local name ${local}.`);

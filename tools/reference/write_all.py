@@ -3,12 +3,13 @@
 import families
 import generation
 import lora
+import distillation
 import objectives
 import optimizers
 from fixture import versions
 
 if __name__ == "__main__":
-    for area in (families, lora, optimizers, objectives, generation):
+    for area in (families, lora, optimizers, objectives, distillation, generation):
         area.main()
         print(f"{area.__name__}: written")
     print(versions())
