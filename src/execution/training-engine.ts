@@ -87,6 +87,10 @@ export class SegmentedTrainingEngine implements TrainingEngine {
   /** One optimizer step on gradients times `gradientScale`; the accumulators start afresh. */
   async update({ learningRate, step, gradientScale }: { learningRate: number; step: number; gradientScale: number }): Promise<void> {
     await this.#options.optimizer!.update({ learningRate, step, gradientScale });
+    this.discardGradients();
+  }
+
+  discardGradients(): void {
     this.#accumulated.clear();
     // Parameters without a gradient in the next step must not keep this one's.
     for (const { gradients } of this.#options.store.groups) gradients.fill(0);
