@@ -2,13 +2,14 @@
 
 import families
 import generation
+import linear_algebra
 import lora
 import objectives
 import optimizers
 from fixture import versions
 
 if __name__ == "__main__":
-    for area in (families, lora, optimizers, objectives, generation):
+    for area in (families, lora, optimizers, objectives, generation, linear_algebra):
         area.main()
         print(f"{area.__name__}: written")
     print(versions())
