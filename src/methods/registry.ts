@@ -4,7 +4,8 @@ import { freeze } from "./freeze.ts";
 import { full } from "./full.ts";
 import { ia3 } from "./ia3.ts";
 import { lastLayers } from "./last-layers.ts";
-import { lora } from "./lora.ts";
+import { lora } from "./lora/lora.ts";
 import { newTokens } from "./new-tokens.ts";
+import { vera } from "./vera.ts";
 
-export const methods = [lora, ia3, newTokens, bitfit, lastLayers, full, freeze] as const;
+export const methods = [lora, vera, ia3, newTokens, bitfit, lastLayers, full, freeze] as const;

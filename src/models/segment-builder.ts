@@ -26,6 +26,8 @@ export interface LinearCall {
   readonly outFeatures: number;
   /** "out-in": weight [out, in] (torch Linear); "in-out": weight [in, out] (GPT-2's Conv1D). */
   readonly layout: LinearLayout;
+  readonly weight: ParameterSpec;
+  readonly bias: ParameterSpec | undefined;
   /** The layer's own output, bias included; [..., outFeatures]. */
   readonly output: Value;
 }
@@ -126,11 +128,12 @@ export class SegmentBuilder {
     const input = this.#options.hooks.reduce((current, hooks) => hooks.linearInput?.({ module, input: current }, this) ?? current, given);
     const inFeatures = Number(input.shape.at(-1));
     const shape = layout === "out-in" ? [outFeatures, inFeatures] : [inFeatures, outFeatures];
-    const weight = this.parameter({ name: `${module}.weight`, shape, kind: "weight" });
-    let output = matmul(input, weight, { transposeB: layout === "out-in" });
-    if (bias) output = add(output, this.parameter({ name: `${module}.bias`, shape: [outFeatures], kind: "bias" }));
+    const weight: ParameterSpec = { name: `${module}.weight`, shape, kind: "weight" };
+    const biasSpec: ParameterSpec | undefined = bias ? { name: `${module}.bias`, shape: [outFeatures], kind: "bias" } : undefined;
+    let output = matmul(input, this.parameter(weight), { transposeB: layout === "out-in" });
+    if (biasSpec) output = add(output, this.parameter(biasSpec));
     for (const hooks of this.#options.hooks) {
-      output = hooks.linear?.({ module, input, inFeatures, outFeatures, layout, output }, this) ?? output;
+      output = hooks.linear?.({ module, input, inFeatures, outFeatures, layout, weight, bias: biasSpec, output }, this) ?? output;
     }
     return output;
   }

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { snapshot } from "../../src/execution/reference-model.ts";
 import { full } from "../../src/methods/full.ts";
-import { lora } from "../../src/methods/lora.ts";
+import { lora } from "../../src/methods/lora/lora.ts";
 import { SegmentBuilder } from "../../src/models/segment-builder.ts";
 import { distillation } from "../../src/objectives/distillation.ts";
 import { gradients } from "../../src/tensor/autodiff.ts";
