@@ -110,7 +110,7 @@ export function encodeAdapter({
   return { [configFile]: `${JSON.stringify(adapter.config(baseModel), null, 2)}\n`, [weightsFile]: encodeSafetensors(sorted) };
 }
 
-/** A parameter of the base with the adapter folded in. */
+/** A parameter of the base with the adapter folded in, or as it is where the method has nothing to fold. */
 export function mergedParameter({ name, store, method }: { name: string; store: ParameterStore; method: AttachedMethod }): ParameterData {
   const read = (of: string): ParameterData => {
     const { spec, tensor } = store.parameters.get(of)!;
@@ -119,5 +119,5 @@ export function mergedParameter({ name, store, method }: { name: string; store: 
     return { shape: spec.shape, data: toFloat32({ name: of, dtype, bytes }) };
   };
   const base = read(name);
-  return method.adapter?.merge(name, base, read) ?? base;
+  return method.adapter?.merge?.(name, base, read) ?? base;
 }

@@ -1,7 +1,7 @@
 /** What every block of a model reads beside its hidden state: positions, rotary tables and attention masks. Made once for a batch. */
 import type { Backend, Executable, HostTensor } from "../backends/backend.ts";
 import type { CausalLm, MaskKind } from "../models/causal-lm.ts";
-import { buildMasks } from "../models/segments.ts";
+import { buildMasks, pastTokensDim } from "../models/segments.ts";
 
 export interface SequenceLayout {
   readonly batchSize: number;
@@ -9,8 +9,16 @@ export interface SequenceLayout {
   /** Documents and positions of the queries, [B * T]. */
   readonly documentIds: Int32Array;
   readonly positionIds: Int32Array;
-  /** The same for keys of earlier tokens, [B * past], when decoding with a cache. */
-  readonly past?: { readonly tokens: number; readonly documentIds: Int32Array; readonly positionIds: Int32Array };
+  /** The same for keys of earlier tokens, [B * past], when decoding with a cache or behind a prefix. */
+  readonly past?: PastLayout;
+}
+
+export interface PastLayout {
+  readonly tokens: number;
+  readonly documentIds: Int32Array;
+  readonly positionIds: Int32Array;
+  /** The number is the same in every batch, so graphs are compiled for it. */
+  readonly isPrefix?: boolean;
 }
 
 export type BlockContext = (layer: number) => Record<string, HostTensor>;
@@ -57,9 +65,9 @@ export class BatchContexts {
   }
 
   async #masks({ layout, chunks, kind, positionIds }: MaskRequest): Promise<Record<string, HostTensor>> {
-    const cached = layout.past !== undefined;
-    const key = `${maskKey(kind)}/${chunks}/${cached}`;
-    const executable = this.#executables.get(key) ?? this.#backend.compile(buildMasks({ chunks, cached, kind }), { name: `masks ${key}` });
+    const past = layout.past ? (layout.past.isPrefix ? layout.past.tokens : pastTokensDim) : 0;
+    const key = `${maskKey(kind)}/${chunks}/${past}`;
+    const executable = this.#executables.get(key) ?? this.#backend.compile(buildMasks({ chunks, past, kind }), { name: `masks ${key}` });
     this.#executables.set(key, executable);
     const dims = [layout.batchSize, layout.tokens];
     const documentIds = int64(layout.documentIds, dims);

@@ -37,6 +37,9 @@ export interface OpenModelOptions {
 /** A method that trains nothing: the model as it is. */
 export const untouched: AttachedMethod = { hooks: {}, added: [], trains: () => false };
 
+/** The same model without its method. */
+export const withoutMethod = (loaded: LoadedModel): LoadedModel => ({ ...loaded, method: untouched });
+
 /** @throws CheckpointError if files are missing, damaged or contradict config.json; UnsupportedError for an unknown family */
 export async function openModel({ folder, backend, method, adapter, seed = 0 }: OpenModelOptions): Promise<LoadedModel> {
   const checkpoint = await openCheckpoint(folder);

@@ -11,7 +11,7 @@ import { BatchContexts, type BlockContext, chooseChunks, int64 } from "./batch-c
 import type { EngineState, EvaluationResult, StepResult, TrainingEngine } from "./engine.ts";
 import type { OptimizerOnGroups } from "./optimizer-on-groups.ts";
 import type { ParameterStore } from "./parameter-store.ts";
-import { referenceInputs } from "./reference-model.ts";
+import { type ReferenceModel, referenceInputs } from "./reference-model.ts";
 import {
   type CompiledSegment,
   compileEvaluation,
@@ -21,6 +21,7 @@ import {
   type TrainingProgram,
   type Trunk,
 } from "./training-program.ts";
+import { withVirtualTokens } from "./virtual-tokens.ts";
 import { Workspace } from "./workspace.ts";
 
 /** Bytes of logits that one call of the head may make; more targets than fit are taken in several calls. */
@@ -52,14 +53,15 @@ export class SegmentedTrainingEngine implements TrainingEngine {
   }
 
   /** Forward and backward of one micro-batch. Adds d(lossSum)/d(parameter) * gradientScale to the accumulators. */
-  async accumulate(batch: Batch, { gradientScale, seed }: { gradientScale: number; seed: number }): Promise<StepResult> {
+  async accumulate(given: Batch, { gradientScale, seed }: { gradientScale: number; seed: number }): Promise<StepResult> {
+    const { batch, layout } = withVirtualTokens(given, this.#options.model, this.#options.method);
     const chunks = chooseChunks(batch.tokens);
     const program = await cached(this.#training, chunks, () => compileTraining(this.#options, chunks));
-    const context = await this.#contexts.create(batch, chunks);
+    const context = await this.#contexts.create(layout, chunks);
     const pass = new Pass({ batch, chunks, program, context, seed, store: this.#options.store, workspace: this.#workspace });
     const hidden = await pass.forward(true);
-    const referenceHidden = await this.#referenceForward(batch, chunks);
-    const { result, hiddenGradient } = await this.#head({ program, pass, hidden, referenceHidden, gradientScale });
+    const reference = await this.#referenceForward(given);
+    const { result, hiddenGradient } = await this.#head({ program, pass, hidden, reference, gradientScale });
     await pass.backward(
       hiddenGradient,
       (name, gradient) => this.#add(name, gradient),
@@ -68,10 +70,11 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     return result;
   }
 
-  async evaluate(batch: Batch): Promise<EvaluationResult> {
+  async evaluate(given: Batch): Promise<EvaluationResult> {
+    const { batch, layout } = withVirtualTokens(given, this.#options.model, this.#options.method);
     const chunks = chooseChunks(batch.tokens);
     const program = await cached(this.#evaluation, chunks, () => compileEvaluation(this.#options, chunks));
-    const context = await this.#contexts.create(batch, chunks);
+    const context = await this.#contexts.create(layout, chunks);
     const pass = new Pass({ batch, chunks, program, context, seed: 0, store: this.#options.store, workspace: this.#workspace });
     const { result, perTarget } = await this.#head({ program, pass, hidden: await pass.forward(false) });
     return { ...result, perTarget };
@@ -110,7 +113,8 @@ export class SegmentedTrainingEngine implements TrainingEngine {
   }
 
   /** Most memory that the compiled graphs need for values between their inputs and outputs; each keeps its own. */
-  async workingBytes(batch: Batch): Promise<number> {
+  async workingBytes(given: Batch): Promise<number> {
+    const { batch } = withVirtualTokens(given, this.#options.model, this.#options.method);
     const chunks = chooseChunks(batch.tokens);
     const program = await cached(this.#training, chunks, () => compileTraining(this.#options, chunks));
     const rows = Math.min(batch.targetLabels.length, rowsAtOnce(this.#options.model.vocabSize));
@@ -130,19 +134,22 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     return store.frozenBytes + store.trainedBytes + (optimizer?.stateBytes ?? 0) + this.#workspace.sizeBytes;
   }
 
-  /** The reference model's hidden state after its last block [B, T, C']; undefined without a reference model. */
-  async #referenceForward(batch: Batch, chunks: number): Promise<HostTensor | undefined> {
+  /** The reference model on a batch; undefined without one. */
+  async #referenceForward(given: Batch): Promise<ReferenceResult | undefined> {
     const { reference } = this.#options;
     if (!reference) return undefined;
+    const { batch, layout } = withVirtualTokens(given, reference.model, reference.method);
+    const chunks = chooseChunks(batch.tokens);
     const program = await cached(this.#reference, chunks, () => compileTrunk({ ...reference, backend: this.#backend }, chunks));
     this.#referenceContexts ??= new BatchContexts(reference.model, this.#backend);
-    const context = await this.#referenceContexts.create(batch, chunks);
+    const context = await this.#referenceContexts.create(layout, chunks);
     const { store } = reference;
-    return new Pass({ batch, chunks, program, context, seed: 0, store, workspace: this.#referenceWorkspace }).forward(false);
+    const pass = new Pass({ batch, chunks, program, context, seed: 0, store, workspace: this.#referenceWorkspace });
+    return { model: reference, hidden: await pass.forward(false), positions: batch.targetPositions };
   }
 
-  async #head({ program, pass, hidden, referenceHidden, gradientScale }: HeadCall) {
-    const { model, store, reference } = this.#options;
+  async #head({ program, pass, hidden, reference, gradientScale }: HeadCall) {
+    const { model, store } = this.#options;
     const { batch } = pass;
     const C = model.hiddenSize;
     const N = batch.targetPositions.length;
@@ -163,9 +170,9 @@ export class SegmentedTrainingEngine implements TrainingEngine {
         labels: int64(batch.targetLabels.subarray(start, start + n), [n]),
         weights: { dtype: "float32", dims: [n], data: weights },
         ...(training && { gradientScale: { dtype: "float32" as const, dims: [], data: Float32Array.of(gradientScale) } }),
-        ...(referenceHidden && {
-          ...referenceInputs(reference!, program.head.forwardGraph),
-          referenceRows: this.#gatherRows("head.referenceRows", referenceHidden, positions),
+        ...(reference && {
+          ...referenceInputs(reference.model, program.head.forwardGraph),
+          referenceRows: this.#gatherRows("head.referenceRows", reference.hidden, reference.positions.subarray(start, start + n)),
         }),
       };
       const gradients: Record<string, HostTensor> = {};
@@ -226,12 +233,20 @@ export class SegmentedTrainingEngine implements TrainingEngine {
   }
 }
 
+interface ReferenceResult {
+  readonly model: ReferenceModel;
+  /** After the last block [B, T', C']. */
+  readonly hidden: HostTensor;
+  /** [N]: rows of the targets, flat over B * T'. */
+  readonly positions: Int32Array;
+}
+
 interface HeadCall {
   readonly program: TrainingProgram;
   readonly pass: Pass;
   /** [B, T, C]. */
   readonly hidden: HostTensor;
-  readonly referenceHidden?: HostTensor | undefined;
+  readonly reference?: ReferenceResult | undefined;
   /** Absent when evaluating. */
   readonly gradientScale?: number;
 }

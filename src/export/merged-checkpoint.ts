@@ -1,6 +1,7 @@
 /** A Hugging Face folder of the tuned model: the base's config and tokenizer files, and weights with the adapter folded in. */
 
 import type { Folder } from "../base/byte-source.ts";
+import { UnsupportedError } from "../base/errors.ts";
 import type { FileContent } from "../base/folder-shelf.ts";
 import { mergedParameter } from "../execution/adapter-files.ts";
 import type { LoadedModel } from "../execution/loaded-model.ts";
@@ -23,9 +24,14 @@ const companions = [
   "chat_template.jinja",
 ];
 
-/** Every tensor keeps the element type it has in the base checkpoint. */
+/** Every tensor keeps the element type it has in the base checkpoint.
+ * @throws UnsupportedError if the method is no change of weights */
 export async function mergedCheckpointFiles(loaded: LoadedModel, base: Folder): Promise<Record<string, FileContent>> {
   const { checkpoint, store, method } = loaded;
+  if (method.adapter && !method.adapter.merge)
+    throw new UnsupportedError(
+      "this adapter adds to what the model computes (virtual tokens or layers of its own), so there are no weights to fold it into. Export the adapter itself: --format peft.",
+    );
   const files: Record<string, FileContent> = {};
   for (const file of companions) if (await base.has(file)) files[file] = await base.readText(file);
   const tensors = new Map<string, TensorToWrite>();

@@ -4,7 +4,7 @@ import { BatchContexts, int64 } from "../execution/batch-context.ts";
 import type { ParameterStore } from "../execution/parameter-store.ts";
 import type { AttachedMethod } from "../methods/method.ts";
 import type { CausalLm } from "../models/causal-lm.ts";
-import { buildBlock, buildEmbedding, buildHead, type Segment, type SegmentContext } from "../models/segments.ts";
+import { buildBlock, buildEmbedding, buildHead, buildPast, type Segment, type SegmentContext } from "../models/segments.ts";
 import { matmul } from "../tensor/ops/index.ts";
 
 export interface DecoderOptions {
@@ -17,9 +17,14 @@ export interface DecoderOptions {
 export interface Decoder {
   /** Takes the next tokens of the sequence (a prompt, then one token at a time). @returns logits of the last one, [V] */
   feed(ids: readonly number[]): Promise<Float32Array>;
-  /** Tokens in the cache. */
+  /** Tokens in the cache, virtual ones included even before the first are fed. */
   readonly length: number;
   reset(): void;
+}
+
+interface LayerCache {
+  readonly pastKey: HostTensor;
+  readonly pastValue: HostTensor;
 }
 
 interface Compiled {
@@ -50,19 +55,23 @@ export async function createDecoder({ backend, model, method, store }: DecoderOp
   };
   const contexts = new BatchContexts(model, backend);
   const C = model.hiddenSize;
-  const noPast: HostTensor = { dtype: "float32", dims: [1, model.numKeyValueHeads, 0, model.headDim], data: new Float32Array(0) };
-  let cache: { pastKey: HostTensor; pastValue: HostTensor }[] = [];
-  let length = 0;
+  const start = await startOfCache({ model, context, compile, run });
+  const virtual = method.virtualTokens?.count ?? 0;
+  const placeholders = method.virtualTokens?.as === "embeddings" ? Array.from({ length: virtual }, (_, i) => model.vocabSize + i) : [];
+  let cache = start;
+  /** Tokens in the cache. */
+  let length = virtual - placeholders.length;
 
   return {
     get length() {
-      return length;
+      return Math.max(length, virtual);
     },
     reset() {
-      cache = [];
-      length = 0;
+      cache = start;
+      length = virtual - placeholders.length;
     },
-    async feed(ids) {
+    async feed(given) {
+      const ids = length === 0 ? [...placeholders, ...given] : given;
       const tokens = ids.length;
       const positionIds = Int32Array.from(ids, (_, i) => length + i);
       const past = { tokens: length, documentIds: new Int32Array(length), positionIds: Int32Array.from({ length }, (_, i) => i) };
@@ -70,15 +79,39 @@ export async function createDecoder({ backend, model, method, store }: DecoderOp
       let hidden = (
         await run(embedding, { inputIds: int64(Int32Array.from(ids), [1, tokens]), positionIds: int64(positionIds, [1, tokens]) })
       ).hidden!;
+      const next: LayerCache[] = [];
       for (const [layer, block] of blocks.entries()) {
-        const outputs = await run(block, { ...blockContext(layer), hidden, ...(cache[layer] ?? { pastKey: noPast, pastValue: noPast }) });
+        const outputs = await run(block, { ...blockContext(layer), hidden, ...cache[layer] });
         hidden = outputs.hidden!;
-        cache[layer] = { pastKey: outputs.presentKey!, pastValue: outputs.presentValue! };
+        next.push({ pastKey: outputs.presentKey!, pastValue: outputs.presentValue! });
       }
+      cache = next;
       length += tokens;
       const last = (hidden.data as Float32Array).slice((tokens - 1) * C, tokens * C);
       const { logits } = await run(head, { rows: { dtype: "float32", dims: [1, C], data: last } });
       return logits!.data as Float32Array;
     },
   };
+}
+
+interface StartOptions {
+  readonly model: CausalLm;
+  readonly context: SegmentContext;
+  compile(segment: Segment): Promise<Compiled>;
+  run(compiled: Compiled, inputs: Record<string, HostTensor>): Promise<Record<string, HostTensor>>;
+}
+
+/** What stands in the cache before any token: nothing, or the keys and values that a method puts there. */
+async function startOfCache({ model, context, compile, run }: StartOptions): Promise<LayerCache[]> {
+  const nothing: HostTensor = { dtype: "float32", dims: [1, model.numKeyValueHeads, 0, model.headDim], data: new Float32Array(0) };
+  const layers: LayerCache[] = [];
+  for (let layer = 0; layer < model.numHiddenLayers; layer++) {
+    const past = buildPast(context, { layer });
+    if (!past) layers.push({ pastKey: nothing, pastValue: nothing });
+    else {
+      const { pastKey, pastValue } = await run(await compile(past), {});
+      layers.push({ pastKey: pastKey!, pastValue: pastValue! });
+    }
+  }
+  return layers;
 }

@@ -1,6 +1,6 @@
 /** What a fine-tuning method is: which parameters it trains, which it adds, and where it reaches into the model. */
 import type { z } from "zod";
-import { UnsupportedError } from "../base/errors.ts";
+import { ConfigError, UnsupportedError } from "../base/errors.ts";
 import type { Random } from "../base/random.ts";
 import type { Tokenizer } from "../data/tokenizers/tokenizer.ts";
 import type { CausalLm } from "../models/causal-lm.ts";
@@ -40,8 +40,23 @@ export interface AttachedMethod {
   learningRateFactor?(parameter: string): number;
   /** Base parameters that the method changes while they are loaded, with their new values in float32. */
   readonly changedBase?: ReadonlyMap<string, (base: BaseWeights, random: Random) => Promise<Float32Array>>;
+  /** Trained positions in front of every document: rows that stand as tokens, or keys and values in every layer (`ModelHooks.past`). */
+  readonly virtualTokens?: VirtualPositions;
   /** How the trained state is written for Python PEFT; absent where a method has no adapter of its own (full fine-tuning). */
   readonly adapter?: AdapterFormat;
+}
+
+export interface VirtualPositions {
+  readonly count: number;
+  readonly as: "embeddings" | "keyValues";
+}
+
+/** @throws ConfigError if that many virtual tokens leave no room for others */
+export function checkVirtualTokens(count: number, { maxPositionEmbeddings }: CausalLm): void {
+  if (count >= maxPositionEmbeddings)
+    throw new ConfigError(
+      `method.numVirtualTokens: ${count} virtual tokens leave no room in the model's ${maxPositionEmbeddings} positions (max_position_embeddings). 8 to 100 is usual.`,
+    );
 }
 
 /** Dense float32 values with their shape, row-major. */
@@ -61,8 +76,8 @@ export interface AdapterFormat {
   pack?(tensors: ReadonlyMap<string, ParameterData>): ReadonlyMap<string, ParameterData>;
   /** and these tensors from what a file holds. @throws CheckpointError if the file belongs to another base */
   unpack?(tensors: ReadonlyMap<string, ParameterData>): ReadonlyMap<string, ParameterData>;
-  /** The base weight with the adapter folded in, or undefined where this weight is not touched. */
-  merge(parameter: string, base: ParameterData, read: (name: string) => ParameterData): ParameterData | undefined;
+  /** The base weight with the adapter folded in, or undefined where this weight is not touched. Absent where the method is no change of weights. */
+  merge?(parameter: string, base: ParameterData, read: (name: string) => ParameterData): ParameterData | undefined;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: a registry holds methods of many config types

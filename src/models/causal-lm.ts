@@ -18,7 +18,7 @@ export interface BlockInput {
   readonly rotary?: { readonly cos: Value; readonly sin: Value };
   /** Additive masks of the layer's kind, one for each chunk of queries: [B, 1, 1, t, keys up to the end of the chunk]. */
   readonly masks: readonly Value[];
-  /** Keys and values of earlier tokens, when decoding with a cache. */
+  /** Keys and values of earlier tokens when decoding with a cache, or what a method puts in front. */
   readonly past?: KeyValues;
 }
 

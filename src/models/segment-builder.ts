@@ -7,6 +7,7 @@ import { ShapeError } from "../base/errors.ts";
 import type { DType } from "../tensor/dtype.ts";
 import { Graph, type Value } from "../tensor/graph.ts";
 import { add, cast, constant, gather, greaterOrEqual, matmul, mul, randomUniform, where } from "../tensor/ops/index.ts";
+import type { KeyValues } from "./causal-lm.ts";
 
 export type ParameterKind = "weight" | "embedding" | "norm" | "bias" | "adapter";
 
@@ -50,6 +51,8 @@ export interface ModelHooks {
   parameter?(call: { readonly spec: ParameterSpec; readonly value: Value }, build: SegmentBuilder): Value;
   /** Look rows of a table up in another way. */
   rows?(call: RowsCall, build: SegmentBuilder): Value;
+  /** Keys and values that stand in front of a layer's own, [numKeyValueHeads, P, headDim], for all documents. */
+  past?(build: SegmentBuilder): KeyValues;
   /** Change the token embeddings [B, T, C]. */
   embedding?(embedded: Value, build: SegmentBuilder): Value;
   /** Change a branch before it is added to the residual stream [B, T, C]. */
@@ -136,6 +139,11 @@ export class SegmentBuilder {
       output = hooks.linear?.({ module, input, inFeatures, outFeatures, layout, weight, bias: biasSpec, output }, this) ?? output;
     }
     return output;
+  }
+
+  /** What methods put in front of this layer's keys and values. */
+  get past(): KeyValues | undefined {
+    return this.#options.hooks.find((hooks) => hooks.past)?.past?.(this);
   }
 
   embedded(value: Value): Value {

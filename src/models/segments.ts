@@ -4,7 +4,19 @@
  */
 
 import { Graph, type TensorType, type Value } from "../tensor/graph.ts";
-import { constant, equal, greaterOrEqual, less, logicalAnd, reshape, slice, sub, where } from "../tensor/ops/index.ts";
+import {
+  broadcastTo,
+  constant,
+  equal,
+  greaterOrEqual,
+  less,
+  logicalAnd,
+  logicalOr,
+  reshape,
+  slice,
+  sub,
+  where,
+} from "../tensor/ops/index.ts";
 import { addDims, type Dim, dim, divideDims, multiplyDims } from "../tensor/shape.ts";
 import type { BlockOutput, CausalLm, HeadOutput, MaskKind } from "./causal-lm.ts";
 import { keysSeen } from "./layers/attention.ts";
@@ -25,6 +37,8 @@ export interface SegmentContext {
 }
 
 export const batchDim: Dim = dim("batch");
+/** Tokens in the cache when decoding. */
+export const pastTokensDim: Dim = dim("pastTokens");
 const tokensDim = (chunks: number): Dim => multiplyDims(chunks, dim("tokenChunk"));
 const ids = (chunks: number): TensorType => ({ dtype: "int64", shape: [batchDim, tokensDim(chunks)] });
 
@@ -42,7 +56,9 @@ export function buildBlock({ model, chunks, options }: SegmentContext, { layer, 
   const build = new SegmentBuilder({ ...options, prefix: model.blockPrefix(layer) });
   const { graph } = build;
   const T = tokensDim(chunks);
-  const past = cached ? dim("pastTokens") : 0;
+  // When decoding, what stands in front is in the cache already.
+  const front = cached ? undefined : build.past;
+  const past = cached ? pastTokensDim : (front?.key.shape[1] ?? 0);
   const float = (shape: Dim[]): TensorType => ({ dtype: "float32", shape });
   const hidden = graph.input("hidden", float([batchDim, T, model.hiddenSize]));
   const positionIds = graph.input("positionIds", ids(chunks));
@@ -56,6 +72,7 @@ export function buildBlock({ model, chunks, options }: SegmentContext, { layer, 
   const output: BlockOutput = model.block(build, {
     ...{ layer, hidden, positionIds, masks },
     ...(rotary && { rotary }),
+    ...(front && { past: { key: forEachRow(front.key), value: forEachRow(front.value) } }),
     ...(cached && { past: { key: graph.input("pastKey", cacheType), value: graph.input("pastValue", cacheType) } }),
   });
   graph.output("hidden", output.hidden);
@@ -64,6 +81,19 @@ export function buildBlock({ model, chunks, options }: SegmentContext, { layer, 
     graph.output("presentValue", output.present.value);
   }
   return { name: model.blockPrefix(layer).slice(0, -1), graph, parameters: build.parameters };
+}
+
+/** [heads, P, D] -> [B, heads, P, D]. */
+const forEachRow = (x: Value): Value => broadcastTo(reshape(x, [1, ...x.shape]), [batchDim, ...x.shape]);
+
+/** -> pastKey, pastValue [1, heads, P, D] that methods put in front of a layer's own; undefined where none does. */
+export function buildPast({ model, options }: SegmentContext, { layer }: { layer: number }): Segment | undefined {
+  const build = new SegmentBuilder({ ...options, prefix: model.blockPrefix(layer) });
+  const { past } = build;
+  if (!past) return undefined;
+  build.graph.output("pastKey", reshape(past.key, [1, ...past.key.shape]));
+  build.graph.output("pastValue", reshape(past.value, [1, ...past.value.shape]));
+  return { name: `past of ${model.blockPrefix(layer).slice(0, -1)}`, graph: build.graph, parameters: build.parameters };
 }
 
 /** rows [N, C] of the residual stream -> whatever `finish` makes of the head's features and vocabulary matrix. */
@@ -75,15 +105,17 @@ export function buildHead(context: SegmentContext, finish: (head: HeadOutput, bu
   return { name: "head", graph: build.graph, parameters: build.parameters };
 }
 
+/** Document id of keys that every document sees. */
+export const everyDocument = -2;
+
 /**
  * Additive masks for one kind of attention: 0 where a query may look, -1e9 where not. A query sees keys of its own
  * document at its own or an earlier position, and within the window where there is one.
  * documentIds, positionIds [B, T] and keyDocumentIds, keyPositionIds [B, past + T], int64 -> mask.0 ... mask.n
  */
-export function buildMasks({ chunks, cached, kind }: { chunks: number; cached: boolean; kind: MaskKind }): Graph {
+export function buildMasks({ chunks, past, kind }: { chunks: number; past: Dim; kind: MaskKind }): Graph {
   const graph = new Graph();
   const T = tokensDim(chunks);
-  const past = cached ? dim("pastTokens") : 0;
   const keyType: TensorType = { dtype: "int64", shape: [batchDim, addDims(past, T)] };
   const queryDocuments = graph.input("documentIds", ids(chunks));
   const queryPositions = graph.input("positionIds", ids(chunks));
@@ -95,7 +127,9 @@ export function buildMasks({ chunks, cached, kind }: { chunks: number; cached: b
     const rows = (x: Value): Value => reshape(slice(x, 1, { start: multiplyDims(chunk, t), size: t }), [batchDim, 1, 1, t, 1]);
     const columns = (x: Value): Value => reshape(slice(x, 1, { start: 0, size: seen }), [batchDim, 1, 1, 1, seen]);
     const [queryPosition, keyPosition] = [rows(queryPositions), columns(keyPositions)];
-    let visible = logicalAnd(equal(rows(queryDocuments), columns(keyDocuments)), greaterOrEqual(queryPosition, keyPosition));
+    let sameDocument = equal(rows(queryDocuments), columns(keyDocuments));
+    if (past !== 0) sameDocument = logicalOr(sameDocument, equal(columns(keyDocuments), constant(graph, everyDocument, "int64")));
+    let visible = logicalAnd(sameDocument, greaterOrEqual(queryPosition, keyPosition));
     if (kind.slidingWindow !== undefined) {
       visible = logicalAnd(visible, less(sub(queryPosition, keyPosition), constant(graph, kind.slidingWindow, "int64")));
     }

@@ -4,7 +4,7 @@ import { lookUp } from "../base/registry.ts";
 import type { Batch } from "../data/batch.ts";
 import { makeBatches } from "../data/batches.ts";
 import { type Dataset, prepareDataset, type SourceRow } from "../data/dataset.ts";
-import { type LoadedModel, openModel } from "../execution/loaded-model.ts";
+import { type LoadedModel, openModel, untouched, withoutMethod } from "../execution/loaded-model.ts";
 import { createOptimizerOnGroups } from "../execution/optimizer-on-groups.ts";
 import { SegmentedTrainingEngine } from "../execution/training-engine.ts";
 import type { Method } from "../methods/method.ts";
@@ -28,6 +28,8 @@ import { createPenalties, resolveUpdate, withReplay } from "./update.ts";
 export interface PreparedRun {
   readonly loaded: LoadedModel;
   readonly engine: SegmentedTrainingEngine;
+  /** The model before training: a fresh adapter is the base model, but fresh virtual tokens are not. */
+  readonly base: { readonly loaded: LoadedModel; readonly engine: SegmentedTrainingEngine };
   readonly train: Dataset;
   /** Undefined where nothing is held out. */
   readonly validation: Dataset | undefined;
@@ -63,10 +65,12 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
     seed: training.seed,
   });
   const { model, tokenizer, store } = loaded;
-  const maxLength = config.data.maxLength ?? Math.min(512, model.maxPositionEmbeddings);
-  if (maxLength > model.maxPositionEmbeddings)
+  const virtual = loaded.method.virtualTokens?.count ?? 0;
+  const room = model.maxPositionEmbeddings - virtual;
+  const maxLength = config.data.maxLength ?? Math.min(512, room);
+  if (maxLength > room)
     throw new ConfigError(
-      `data.maxLength: ${maxLength} is above the model's limit of ${model.maxPositionEmbeddings} positions (max_position_embeddings).`,
+      `data.maxLength: ${maxLength} is above the model's limit of ${model.maxPositionEmbeddings} positions (max_position_embeddings)${virtual > 0 ? `, of which ${virtual} are virtual tokens` : ""}.`,
     );
 
   const prepare = (source: readonly SourceRow[], format: string): Dataset =>
@@ -95,13 +99,18 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
     ...(training.dropout > 0 ? [residualDropout(training.dropout)] : []),
     ...(training.neftuneNoiseAlpha > 0 ? [embeddingNoise({ alpha: training.neftuneNoiseAlpha, sequenceLength: maxLength })] : []),
   ];
-  const engine = new SegmentedTrainingEngine({
+  const engineOptions = {
     ...{ backend, model, method: loaded.method, regularisers, store, dtypeOf: loaded.dtypeOf },
     ...{ objective, objectiveConfig: config.objective, reference },
     activationCheckpointing: training.activationCheckpointing,
     optimizer: await createOptimizerOnGroups({ backend, optimizer, config: config.optimizer, groups: store.groups }),
-  });
+  };
+  const engine = new SegmentedTrainingEngine(engineOptions);
 
+  const withoutVirtualTokens = () => ({
+    loaded: withoutMethod(loaded),
+    engine: new SegmentedTrainingEngine({ ...engineOptions, method: untouched }),
+  });
   const { batchSize, gradientAccumulationSteps, seed } = training;
   const batchesForEpoch = (epoch: number): Batch[] =>
     makeBatches({
@@ -121,6 +130,7 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
     trained: gradient !== undefined,
   }));
   return {
+    base: virtual === 0 || earlier?.adapter ? { loaded, engine } : withoutVirtualTokens(),
     ...{ loaded, engine, train, validation, heldOut, dataFiles: rows.files, totalSteps, maxLength, batchesForEpoch, earlierHeldOut },
     lineage: earlier?.lineage ?? [],
     createPenalties: async () =>

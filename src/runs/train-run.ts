@@ -74,10 +74,10 @@ export async function runTraining({ config, environment, resume, signal, events 
   events.onPrepared?.(prepared);
 
   // Measured before anything is restored: a fresh adapter is the base model.
-  const base = heldOut && (await evaluateHeldOut(engine, heldOut.examples));
+  const base = heldOut && (await evaluateHeldOut(prepared.base.engine, heldOut.examples));
   const earlierBase = prepared.earlierHeldOut && (await evaluateHeldOut(engine, prepared.earlierHeldOut.examples));
   const penalties = await prepared.createPenalties();
-  const before = await answerSamples(loaded, config.samples);
+  const before = await answerSamples(prepared.base.loaded, config.samples);
 
   const notices: string[] = [];
   const notice = (message: string): void => {

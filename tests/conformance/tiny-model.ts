@@ -21,7 +21,7 @@ import type { DType } from "../../src/tensor/dtype.ts";
 
 export const reference = new URL("./reference/", import.meta.url).pathname;
 
-const backend = createOnnxBackend({ runtime: (await loadOnnxRuntime()) as never, provider: "cpu" });
+export const backend = createOnnxBackend({ runtime: (await loadOnnxRuntime()) as never, provider: "cpu" });
 
 export interface OpenOptions {
   readonly folder: string;

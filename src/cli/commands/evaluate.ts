@@ -36,7 +36,10 @@ export const evaluate = {
       .option("--json", "print JSON", false)
       .action(async (model: string, data: string[], flags: Flags) => {
         const { loaded, basePath, adapterPath } = await openChosenModel({ model, adapter: flags.adapter, device: flags.device });
-        const maxLength = flags.maxLength === undefined ? Math.min(512, loaded.model.maxPositionEmbeddings) : Number(flags.maxLength);
+        const maxLength =
+          flags.maxLength === undefined
+            ? Math.min(512, loaded.model.maxPositionEmbeddings - (loaded.method.virtualTokens?.count ?? 0))
+            : Number(flags.maxLength);
         const { rows } = await readDatasetFiles(data);
         const dataset = prepareDataset({
           rows,

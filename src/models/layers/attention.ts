@@ -40,20 +40,21 @@ export function attention(input: AttentionInput): { output: Value; present: KeyV
   const headsFirst = (x: Value): Value => transpose(reshape(x, [B, T, numKeyValueHeads, D]), [0, 2, 1, 3]); // [B, Hkv, T, D]
   // [B, Hkv, G, T, D]: query heads of one group beside each other.
   const query = graph.keep(transpose(reshape(input.query, [B, T, numKeyValueHeads, groups, D]), [0, 2, 3, 1, 4]));
-  let key = graph.keep(headsFirst(input.key));
-  let value = graph.keep(headsFirst(input.value));
-  if (past) {
-    key = concat([past.key, key], 2);
-    value = concat([past.value, value], 2);
-  }
+  const ownKey = graph.keep(headsFirst(input.key));
+  const ownValue = graph.keep(headsFirst(input.value));
+  const key = past ? concat([past.key, ownKey], 2) : ownKey;
+  const value = past ? concat([past.value, ownValue], 2) : ownValue;
 
   const sizes = Array.from({ length: chunks }, () => t);
-  const queries = chunks === 1 ? [query] : split(query, 3, sizes);
-  const keys = chunks === 1 ? [key] : split(key, 2, sizes);
-  const values = chunks === 1 ? [value] : split(value, 2, sizes);
+  const queries = split(query, 3, sizes);
+  const keys = split(ownKey, 2, sizes);
+  const values = split(ownValue, 2, sizes);
+  /** Parts 0 to `last`, behind what is past. */
+  const upTo = (parts: readonly Value[], last: number, before: Value | undefined): Value =>
+    concat([...(before ? [before] : []), ...parts.slice(0, last + 1)], 2);
   const outputs = queries.map((q, i) => {
-    const k = i + 1 === chunks ? key : upTo(keys, i);
-    const v = i + 1 === chunks ? value : upTo(values, i);
+    const k = i + 1 === chunks ? key : upTo(keys, i, past?.key);
+    const v = i + 1 === chunks ? value : upTo(values, i, past?.value);
     const seen = k.shape[2]!;
     const rows = reshape(q, [B, numKeyValueHeads, multiplyDims(groups, t), D]);
     const scores = reshape(matmul(rows, k, { transposeB: true, alpha: scale }), [B, numKeyValueHeads, groups, t, seen]);
@@ -64,8 +65,6 @@ export function attention(input: AttentionInput): { output: Value; present: KeyV
   const output = graph.keep(reshape(transpose(joined, [0, 3, 1, 2, 4]), [B, T, numHeads * D]));
   return { output, present: { key, value } };
 }
-
-const upTo = (parts: readonly Value[], last: number): Value => (last === 0 ? parts[0]! : concat(parts.slice(0, last + 1), 2));
 
 /** Keys that chunk `i` of `chunks` equal chunks of T queries sees. */
 export const keysSeen = ({ tokens, chunks, chunk, past = 0 }: { tokens: Dim; chunks: number; chunk: number; past?: Dim }): Dim =>

@@ -1,0 +1,47 @@
+/** Room for virtual tokens in front of every document of a batch: placeholder ids that a method gives embeddings to. They carry no loss. */
+import type { Batch } from "./batch.ts";
+
+export interface VirtualTokens {
+  readonly count: number;
+  /** Id of the first placeholder; the others follow. */
+  readonly firstId: number;
+}
+
+/** Rows grow by `count` tokens a document; positions count them. Targets keep their order. @param tokenMultiple what lengths are padded to */
+export function insertVirtualTokens(batch: Batch, { count, firstId }: VirtualTokens, tokenMultiple = 8): Batch {
+  const { batchSize, documentIds } = batch;
+  const starts = Array.from({ length: batchSize }, () => 0);
+  const used = Array.from({ length: batchSize }, () => 0);
+  const isStart = (i: number): boolean => documentIds[i]! >= 0 && (i % batch.tokens === 0 || documentIds[i] !== documentIds[i - 1]);
+  documentIds.forEach((id, i) => {
+    const row = Math.floor(i / batch.tokens);
+    if (isStart(i)) starts[row]!++;
+    if (id >= 0) used[row] = (i % batch.tokens) + 1;
+  });
+  const longest = Math.max(...used.map((length, row) => length + count * starts[row]!));
+  const tokens = Math.ceil(longest / tokenMultiple) * tokenMultiple;
+  const longer = {
+    inputIds: new Int32Array(batchSize * tokens),
+    positionIds: new Int32Array(batchSize * tokens),
+    documentIds: new Int32Array(batchSize * tokens).fill(-1),
+  };
+  const movedTo = new Int32Array(documentIds.length);
+  for (let row = 0; row < batchSize; row++) {
+    let at = row * tokens;
+    for (let i = row * batch.tokens; i < row * batch.tokens + used[row]!; i++) {
+      const document = documentIds[i]!;
+      if (isStart(i)) {
+        for (let v = 0; v < count; v++, at++) {
+          longer.inputIds[at] = firstId + v;
+          longer.positionIds[at] = v;
+          longer.documentIds[at] = document;
+        }
+      }
+      longer.inputIds[at] = batch.inputIds[i]!;
+      longer.positionIds[at] = batch.positionIds[i]! + count;
+      longer.documentIds[at] = document;
+      movedTo[i] = at++;
+    }
+  }
+  return { ...batch, ...longer, tokens, targetPositions: batch.targetPositions.map((position) => movedTo[position]!) };
+}
