@@ -7,7 +7,7 @@ import { createOptimizerOnGroups } from "../src/execution/optimizer-on-groups.ts
 import { loadParameters } from "../src/execution/parameter-store.ts";
 import { SegmentedTrainingEngine } from "../src/execution/training-engine.ts";
 import { full } from "../src/methods/full.ts";
-import { lora } from "../src/methods/lora.ts";
+import { lora } from "../src/methods/lora/lora.ts";
 import { createModel } from "../src/models/families/registry.ts";
 import { describeModel } from "../src/models/segments.ts";
 import { bytesOf } from "../src/models/weights/element-types.ts";

@@ -2,12 +2,12 @@
 import type { Folder } from "../base/byte-source.ts";
 import { CheckpointError, UnsupportedError } from "../base/errors.ts";
 import { nearestName } from "../base/nearest-name.ts";
-import type { AttachedMethod, Method, ParameterData } from "../methods/method.ts";
+import type { AdapterFormat, AttachedMethod, Method, ParameterData } from "../methods/method.ts";
 import { methods } from "../methods/registry.ts";
 import { readJson } from "../models/weights/checkpoint.ts";
 import { bytesOf, toFloat32 } from "../models/weights/element-types.ts";
 import { encodeSafetensors, openSafetensors, readTensor, type TensorToWrite } from "../models/weights/safetensors.ts";
-import type { ParameterStore } from "./parameter-store.ts";
+import type { ParameterStore, StoredParameter } from "./parameter-store.ts";
 
 const configFile = "adapter_config.json";
 /** PEFT's, and AdapterHub's. */
@@ -56,6 +56,10 @@ function kindOf({ peft_type: peftType, config }: Readonly<Record<string, unknown
   return `adapterhub:${(config as { architecture?: string }).architecture ?? "bottleneck"}`;
 }
 
+/** The parameters that an adapter's file holds. */
+const ofAdapter = (store: ParameterStore, adapter: AdapterFormat): StoredParameter[] =>
+  [...store.parameters.values()].filter(({ spec, gradient }) => gradient || adapter.holds?.(spec.name));
+
 interface CopyOptions {
   readonly tensors: ReadonlyMap<string, ParameterData>;
   readonly store: ParameterStore;
@@ -67,9 +71,7 @@ function copyInto({ tensors: packed, store, attached, name: folder }: CopyOption
   const tensors = attached.adapter!.unpack?.(packed) ?? packed;
   const problems: string[] = [];
   const wanted = new Map(
-    [...store.parameters.values()]
-      .filter(({ gradient }) => gradient)
-      .map((parameter) => [attached.adapter!.fileName(parameter.spec.name), parameter]),
+    ofAdapter(store, attached.adapter!).map((parameter) => [attached.adapter!.fileName(parameter.spec.name), parameter]),
   );
   for (const [name, { spec, tensor }] of wanted) {
     const found = tensors.get(name);
@@ -106,12 +108,13 @@ export function encodeAdapter({
     throw new UnsupportedError(
       "this method trains the model's own weights, so there is no adapter to write. Export the merged model instead.",
     );
-  const trained = new Map(
-    [...store.parameters.values()]
-      .filter(({ gradient }) => gradient)
-      .map(({ spec, tensor }) => [adapter.fileName(spec.name), { shape: spec.shape, data: tensor.data as Float32Array }]),
+  const held = new Map(
+    ofAdapter(store, adapter).map(({ spec, tensor }) => [
+      adapter.fileName(spec.name),
+      { shape: spec.shape, data: tensor.data as Float32Array },
+    ]),
   );
-  const tensors = [...(adapter.pack?.(trained) ?? trained)].map(
+  const tensors = [...(adapter.pack?.(held) ?? held)].map(
     ([name, { shape, data }]) => [name, { dtype: "F32", shape, read: async () => bytesOf(data) }] satisfies [string, TensorToWrite],
   );
   const sorted = new Map(tensors.sort(([a], [b]) => (a < b ? -1 : 1)));

@@ -41,7 +41,7 @@ export async function createOptimizerOnGroups({
     stateBytes: groups.reduce((sum, { parameters }) => sum + optimizer.stateNames.length * parameters.byteLength, 0),
     async update({ learningRate, step, gradientScale }) {
       for (const [index, group] of groups.entries()) {
-        const hyper = optimizer.hyperValues(config, { step, learningRate, decays: group.decays });
+        const hyper = optimizer.hyperValues(config, { step, learningRate: learningRate * group.learningRateFactor, decays: group.decays });
         const scalars = Object.fromEntries(Object.entries({ ...hyper, gradientScale }).map(([name, value]) => [name, scalar(value)]));
         for (let start = 0; start < group.parameters.length; start += pieceSize) {
           const piece = (vector: Float32Array): HostTensor => {

@@ -29,6 +29,8 @@ export interface StoredParameter {
 /** One flat vector of trained parameters. */
 export interface ParameterGroup {
   readonly decays: boolean;
+  /** Learning rate as a multiple of the run's. */
+  readonly learningRateFactor: number;
   readonly parameters: Float32Array;
   readonly gradients: Float32Array;
   /** Where each parameter starts, in order. */
@@ -55,14 +57,7 @@ export interface LoadParametersOptions {
 export async function loadParameters({ specs, method, source, random, storable }: LoadParametersOptions): Promise<ParameterStore> {
   const all = [...specs, ...method.added];
   const trained = all.filter(({ name }) => method.trains(name));
-  const groups = [true, false]
-    .map((decays) =>
-      createGroup(
-        trained.filter((spec) => decaysWeight(spec) === decays),
-        decays,
-      ),
-    )
-    .filter(({ layout }) => layout.size > 0);
+  const groups = createGroups(trained, method);
   const base = async (name: string) => ({ shape: specs.find((spec) => spec.name === name)!.shape, data: await source.readFloat32(name) });
   const parameters = new Map<string, StoredParameter>();
   let frozenBytes = 0;
@@ -76,8 +71,9 @@ export async function loadParameters({ specs, method, source, random, storable }
       const gradient = group.gradients.subarray(offset, offset + length);
       parameters.set(spec.name, { spec, tensor: { dtype: "float32", dims: spec.shape, data }, gradient });
     } else {
-      const tensor = added
-        ? { dtype: "float32" as const, dims: spec.shape, data: await added.initialise(random, base) }
+      const made = added ? added.initialise(random, base) : method.changedBase?.get(spec.name)?.(base, random);
+      const tensor = made
+        ? { dtype: "float32" as const, dims: spec.shape, data: await made }
         : await loadFrozen({ spec, source, storable });
       frozenBytes += tensor.data.byteLength;
       parameters.set(spec.name, { spec, tensor });
@@ -89,7 +85,19 @@ export async function loadParameters({ specs, method, source, random, storable }
 /** No decay on norms and biases, as is usual since GPT-2. */
 const decaysWeight = ({ kind }: ParameterSpec): boolean => kind !== "norm" && kind !== "bias";
 
-function createGroup(specs: readonly ParameterSpec[], decays: boolean): ParameterGroup {
+/** One vector for each pair of decay and learning rate that occurs. */
+function createGroups(trained: readonly ParameterSpec[], method: AttachedMethod): ParameterGroup[] {
+  const factorOf = ({ name }: ParameterSpec): number => method.learningRateFactor?.(name) ?? 1;
+  const factors = [...new Set(trained.map(factorOf))];
+  return [true, false].flatMap((decays) =>
+    factors.flatMap((learningRateFactor) => {
+      const specs = trained.filter((spec) => decaysWeight(spec) === decays && factorOf(spec) === learningRateFactor);
+      return specs.length > 0 ? [createGroup(specs, { decays, learningRateFactor })] : [];
+    }),
+  );
+}
+
+function createGroup(specs: readonly ParameterSpec[], of: Pick<ParameterGroup, "decays" | "learningRateFactor">): ParameterGroup {
   const layout = new Map<string, { offset: number; length: number }>();
   let size = 0;
   for (const { name, shape } of specs) {
@@ -97,7 +105,7 @@ function createGroup(specs: readonly ParameterSpec[], decays: boolean): Paramete
     layout.set(name, { offset: size, length });
     size += length;
   }
-  return { decays, parameters: new Float32Array(size), gradients: new Float32Array(size), layout };
+  return { ...of, parameters: new Float32Array(size), gradients: new Float32Array(size), layout };
 }
 
 async function loadFrozen({

@@ -36,6 +36,10 @@ export interface AttachedMethod {
   readonly added: readonly AddedParameter[];
   /** True if the parameter of this name (the model's own or an added one) receives gradients. */
   trains(parameter: string): boolean;
+  /** Learning rate of a trained parameter as a multiple of the run's; 1 where absent. */
+  learningRateFactor?(parameter: string): number;
+  /** Base parameters that the method changes while they are loaded, with their new values in float32. */
+  readonly changedBase?: ReadonlyMap<string, (base: BaseWeights, random: Random) => Promise<Float32Array>>;
   /** Trained positions in front of every document: rows that stand as tokens, or keys and values in every layer (`ModelHooks.past`). */
   readonly virtualTokens?: VirtualPositions;
   /** How the trained state is written for Python PEFT; absent where a method has no adapter of its own (full fine-tuning). */
@@ -70,6 +74,8 @@ export interface AdapterFormat {
   config(baseModel: string): Record<string, unknown>;
   /** Name in the file for a parameter of ours. */
   fileName(parameter: string): string;
+  /** True for parameters that are not trained and yet belong in the file. */
+  holds?(parameter: string): boolean;
   /** Where the file holds something else than one tensor for each parameter: what is written for the tensors under their `fileName`, */
   pack?(tensors: ReadonlyMap<string, ParameterData>): ReadonlyMap<string, ParameterData>;
   /** and these tensors from what a file holds. @throws CheckpointError if the file belongs to another base */

@@ -27,6 +27,8 @@ export interface LinearCall {
   readonly outFeatures: number;
   /** "out-in": weight [out, in] (torch Linear); "in-out": weight [in, out] (GPT-2's Conv1D). */
   readonly layout: LinearLayout;
+  readonly weight: ParameterSpec;
+  readonly bias: ParameterSpec | undefined;
   /** The layer's own output, bias included; [..., outFeatures]. */
   readonly output: Value;
 }
@@ -71,10 +73,12 @@ export interface SegmentOptions {
   readonly isTraining: boolean;
   /** The element type in which a parameter is held; anything but float32 is cast where it is used. */
   dtypeOf(parameter: string): DType;
+  /** Write into a graph that another builder began, with this before the names of parameter inputs: a second model beside the first. */
+  readonly beside?: { readonly graph: Graph; readonly inputPrefix: string };
 }
 
 export class SegmentBuilder {
-  readonly graph = new Graph();
+  readonly graph: Graph;
   /** Graph input name -> parameter, in order of first use. */
   readonly parameters = new Map<string, ParameterSpec>();
   readonly #values = new Map<string, Value>();
@@ -84,6 +88,7 @@ export class SegmentBuilder {
 
   constructor(options: SegmentOptions) {
     this.#options = options;
+    this.graph = options.beside?.graph ?? new Graph();
   }
 
   /** The whole name of something in this segment. */
@@ -117,8 +122,8 @@ export class SegmentBuilder {
 
   /** The graph input that holds a parameter as stored. */
   #stored(spec: ParameterSpec): Value {
-    const { prefix } = this.#options;
-    const local = spec.name.startsWith(prefix) ? spec.name.slice(prefix.length) : spec.name;
+    const { prefix, beside } = this.#options;
+    const local = (beside?.inputPrefix ?? "") + (spec.name.startsWith(prefix) ? spec.name.slice(prefix.length) : spec.name);
     const known = this.parameters.get(local);
     if (known?.name === spec.name) return this.graph.inputs.get(local)!;
     if (known) throw new ShapeError(`parameters ${spec.name} and ${known.name} share the local name ${local}.`);
@@ -132,11 +137,12 @@ export class SegmentBuilder {
     const input = this.#options.hooks.reduce((current, hooks) => hooks.linearInput?.({ module, input: current }, this) ?? current, given);
     const inFeatures = Number(input.shape.at(-1));
     const shape = layout === "out-in" ? [outFeatures, inFeatures] : [inFeatures, outFeatures];
-    const weight = this.parameter({ name: `${module}.weight`, shape, kind: "weight" });
-    let output = matmul(input, weight, { transposeB: layout === "out-in" });
-    if (bias) output = add(output, this.parameter({ name: `${module}.bias`, shape: [outFeatures], kind: "bias" }));
+    const weight: ParameterSpec = { name: `${module}.weight`, shape, kind: "weight" };
+    const biasSpec: ParameterSpec | undefined = bias ? { name: `${module}.bias`, shape: [outFeatures], kind: "bias" } : undefined;
+    let output = matmul(input, this.parameter(weight), { transposeB: layout === "out-in" });
+    if (biasSpec) output = add(output, this.parameter(biasSpec));
     for (const hooks of this.#options.hooks) {
-      output = hooks.linear?.({ module, input, inFeatures, outFeatures, layout, output }, this) ?? output;
+      output = hooks.linear?.({ module, input, inFeatures, outFeatures, layout, weight, bias: biasSpec, output }, this) ?? output;
     }
     return output;
   }

@@ -73,7 +73,7 @@ describe("floors", () => {
 
 describe("registries", () => {
   const notMembers =
-    /registry|\.test|^(command|format|method|objective|optimizer|schedule|processor|index|define|match-modules|regularisers|largest-first|sample-token|softmax|error-function|backend|reference)\.ts$/;
+    /registry|\.test|^(combiner|command|format|method|objective|optimizer|schedule|processor|index|define|match-modules|regularisers|largest-first|sample-token|softmax|error-function|backend|reference)\.ts$/;
   it.each([
     "src/data/formats",
     "src/methods",
@@ -82,6 +82,7 @@ describe("registries", () => {
     "src/optimizers/schedules",
     "src/models/families",
     "src/cli/commands",
+    "src/export/merging/combiners",
     "src/generation/sampling",
   ])("%s lists every file", (folder) => {
     const registry = text(`${folder}/registry.ts`);
@@ -97,6 +98,7 @@ describe("registries", () => {
     "src/optimizers/schedules",
     "src/models/families",
     "src/cli/commands",
+    "src/export/merging/combiners",
   ])("%s: file name is member name", (folder) => {
     const members = readdirSync(join(root, folder)).filter((file) => file.endsWith(".ts") && !notMembers.test(file));
     expect(members.filter((file) => !text(`${folder}/${file}`).includes(`name: "${file.replace(".ts", "")}"`))).toEqual([]);

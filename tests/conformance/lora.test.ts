@@ -1,4 +1,4 @@
-/** LoRA against PEFT: loss, gradients, a training curve and the merged weights, from adapters that PEFT wrote. */
+/** LoRA, rsLoRA, DoRA and LoRA+ against PEFT: loss, gradients, a training curve and the merged weights, from adapters that PEFT wrote. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { mergedParameter, readAdapter } from "../../src/execution/adapter-files.ts";
@@ -13,6 +13,7 @@ interface LoraReference {
   gradients: Record<string, Summary>;
   merged: Record<string, Summary>;
   optimizer: { learningRate: number };
+  loraPlusLrRatio?: number;
   lossBeforeStep: number[];
   parametersAfterSteps: Record<string, Summary>;
 }
@@ -25,26 +26,30 @@ describe.each(readdirSync(`${reference}lora`))("%s", (name) => {
     const adapter = await readAdapter(openFolder(`${folder}/adapter`));
     const opened = await openTinyModel({
       folder: `${reference}${expected.base}`,
-      attach: (target) => adapter.method.attach(target, adapter.config),
+      attach: (target) => adapter.method.attach(target, { ...(adapter.config as object), loraPlusLrRatio: expected.loraPlusLrRatio ?? 1 }),
       optimizer: expected.optimizer,
     });
-    adapter.loadInto(opened.store, opened.method);
-    return { ...opened, ours: (peftName: string) => peftName.replace("base_model.model.", "") };
+    const { store, method } = opened;
+    adapter.loadInto(store, method);
+    const trained = [...store.parameters.values()].filter(({ gradient }) => gradient);
+    const byFileName = new Map(trained.map((parameter) => [method.adapter!.fileName(parameter.spec.name), parameter]));
+    expect([...byFileName.keys()].sort()).toEqual(Object.keys(expected.gradients).sort());
+    return { ...opened, parameter: (fileName: string) => byFileName.get(fileName)! };
   }
 
   it("agrees in loss, gradients and five training steps", async () => {
-    const { engine, store, ours } = await open();
+    const { engine, parameter } = await open();
     const batch = batchOf(expected.inputIds);
     for (const [step, loss] of expected.lossBeforeStep.entries()) {
       const { lossSum, tokens } = await engine.accumulate(batch, { gradientScale: 1 / batch.targetLabels.length, seed: 0 });
       expect(Math.abs(lossSum / tokens - loss), `loss before step ${step + 1}`).toBeLessThan(2e-5);
       if (step === 0)
         for (const [tensor, summary] of Object.entries(expected.gradients))
-          expectSummary(tensor, store.parameters.get(ours(tensor))!.gradient!, summary, 1e-4);
+          expectSummary(tensor, parameter(tensor).gradient!, summary, 1e-4);
       await engine.update({ learningRate: expected.optimizer.learningRate, step: step + 1, gradientScale: 1 });
     }
     for (const [tensor, summary] of Object.entries(expected.parametersAfterSteps))
-      expectSummary(tensor, store.parameters.get(ours(tensor))!.tensor.data as Float32Array, summary, 1e-3);
+      expectSummary(tensor, parameter(tensor).tensor.data as Float32Array, summary, 1e-3);
   });
 
   it("merges to the same weights", async () => {

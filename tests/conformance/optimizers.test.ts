@@ -36,7 +36,7 @@ describe("adamw", () => {
     const { learningRate, ...rest } = options;
     const rates = [learningRate].flat();
     const group = (values: number[], decays: boolean) => ({
-      ...{ decays, parameters: Float32Array.from(values), gradients: new Float32Array(values.length) },
+      ...{ decays, learningRateFactor: 1, parameters: Float32Array.from(values), gradients: new Float32Array(values.length) },
       layout: new Map([["all", { offset: 0, length: values.length }]]),
     });
     const groups = [group(initial.matrix.flat(), true), group(initial.bias, false)];

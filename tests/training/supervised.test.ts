@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { createRandom } from "../../src/base/random.ts";
 import type { Batch } from "../../src/data/batch.ts";
-import { lora } from "../../src/methods/lora.ts";
+import { lora } from "../../src/methods/lora/lora.ts";
 import { createFolderShelf } from "../../src/platform/node/folder-shelf.ts";
 import { createCheckpointStore } from "../../src/trainers/checkpoint.ts";
 import { type SupervisedOptions, trainSupervised } from "../../src/trainers/supervised.ts";

@@ -8,5 +8,6 @@ import { generate } from "./generate.ts";
 import { list } from "./list.ts";
 import { pretrain } from "./pretrain.ts";
 import { train } from "./train.ts";
+import { update } from "./update.ts";
 
-export const commands = [train, pretrain, evaluate, generate, chat, exportCommand, config, list, doctor] as const;
+export const commands = [train, update, pretrain, evaluate, generate, chat, exportCommand, config, list, doctor] as const;

@@ -1,0 +1,19 @@
+/** Model soup: the weighted mean of whole models; equal weights give the uniform soup. Wortsman et al. 2022, https://arxiv.org/abs/2203.05482. */
+import { z } from "zod";
+import { weightedSum } from "../task-vectors.ts";
+import { defineCombiner } from "./combiner.ts";
+
+export const soup = defineCombiner({
+  name: "soup",
+  summary: "The mean of models, by weight: for several tunings of one base on one task.",
+  paper: "https://arxiv.org/abs/2203.05482",
+  configSchema: z.strictObject({ name: z.literal("soup") }),
+  of: "weights",
+  combine(tensors, { weights }) {
+    const total = weights.reduce((sum, weight) => sum + weight, 0);
+    return weightedSum(
+      tensors,
+      weights.map((weight) => weight / total),
+    );
+  },
+});

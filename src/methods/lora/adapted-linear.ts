@@ -1,0 +1,105 @@
+/** One linear layer under LoRA: its parameters, their start, and the weight with the update folded in. */
+import { ConfigError } from "../../base/errors.ts";
+import type { Random } from "../../base/random.ts";
+import type { LinearModule } from "../../models/segments.ts";
+import type { AddedParameter, BaseWeights, ParameterData } from "../method.ts";
+import { alphaOf, type LoraConfig, rankOf } from "./config.ts";
+import { asOutIn, changesBase, type Factors, startFactors } from "./initialisation.ts";
+
+export interface AdaptedLinear extends LinearModule {
+  /** [rank, in]. */
+  readonly a: AddedParameter;
+  /** [out, rank]. */
+  readonly b: AddedParameter;
+  /** [out]: lengths of the weight's rows; only with DoRA. */
+  readonly magnitude: AddedParameter | undefined;
+  readonly scale: number;
+  /** A and B as they began; undefined before they were made. */
+  start(): Factors | undefined;
+  /** The base weight without what A and B hold at the start; absent where they hold nothing. */
+  readonly residual?: (base: BaseWeights, random: Random) => Promise<Float32Array>;
+}
+
+/** @throws ConfigError if the rank is above the size of the weight */
+export function adaptLinear(linear: LinearModule, config: LoraConfig): AdaptedLinear {
+  const { module, inFeatures, outFeatures } = linear;
+  const rank = rankOf(config, module);
+  if (rank > Math.min(inFeatures, outFeatures)) {
+    throw new ConfigError(
+      `method.rank: ${rank} is above the size of ${module} [${outFeatures}, ${inFeatures}]; choose at most ${Math.min(inFeatures, outFeatures)}.`,
+    );
+  }
+  const scale = alphaOf(config, module) / (config.useRslora ? Math.sqrt(rank) : rank);
+  let factors: Factors | undefined;
+  const begin = async (random: Random, base: BaseWeights): Promise<Factors> => {
+    const weight = async (): Promise<Float64Array> => asOutIn((await base(`${module}.weight`)).data, linear);
+    factors ??= await startFactors({ name: config.initLoraWeights, linear, rank, scale, random, weight });
+    return factors;
+  };
+  const parameter = (name: string, shape: number[], initialise: AddedParameter["initialise"]): AddedParameter => ({
+    ...{ name: `${module}.${name}`, shape, kind: "adapter", initialise },
+  });
+  return {
+    ...linear,
+    scale,
+    a: parameter("lora_A.weight", [rank, inFeatures], async (random, base) => (await begin(random, base)).a),
+    b: parameter("lora_B.weight", [outFeatures, rank], async (random, base) => (await begin(random, base)).b),
+    magnitude: config.useDora
+      ? parameter("lora_magnitude_vector", [outFeatures], async (_, base) =>
+          rowNorms(asOutIn((await base(`${module}.weight`)).data, linear), inFeatures),
+        )
+      : undefined,
+    start: () => factors,
+    ...(changesBase(config.initLoraWeights) && {
+      residual: async (base, random) => {
+        const [{ a, b }, { data }] = [await begin(random, base), await base(`${module}.weight`)];
+        return addProduct(data, { linear, a, b, scale: -scale });
+      },
+    }),
+  };
+}
+
+/** The base weight with the adapter folded in, in the layout of the weight; in float64, rounded once. */
+export function mergeInto(base: ParameterData, linear: AdaptedLinear, read: (name: string) => ParameterData): ParameterData {
+  const { scale, inFeatures, layout } = linear;
+  const sum = addProduct(base.data, { linear, a: read(linear.a.name).data, b: read(linear.b.name).data, scale });
+  if (!linear.magnitude) return { shape: base.shape, data: sum };
+  const lengths = read(linear.magnitude.name).data;
+  const norms = rowNorms(asOutIn(sum, linear), inFeatures);
+  const columns = base.shape[1]!;
+  const outputOf = (i: number): number => (layout === "out-in" ? Math.floor(i / columns) : i % columns);
+  return { shape: base.shape, data: sum.map((value, i) => (value * lengths[outputOf(i)]!) / norms[outputOf(i)]!) };
+}
+
+/** weight + scale B A, in the layout of the weight. */
+function addProduct(
+  weight: Float32Array,
+  { linear, a, b, scale }: Factors & { readonly linear: LinearModule; readonly scale: number },
+): Float32Array {
+  const { inFeatures, outFeatures, layout } = linear;
+  const rank = a.length / inFeatures;
+  const merged = new Float32Array(weight.length);
+  const row = new Float64Array(inFeatures);
+  for (let o = 0; o < outFeatures; o++) {
+    row.fill(0);
+    for (let r = 0; r < rank; r++) {
+      const factor = scale * b[o * rank + r]!;
+      for (let i = 0; i < inFeatures; i++) row[i]! += factor * a[r * inFeatures + i]!;
+    }
+    for (let i = 0; i < inFeatures; i++) {
+      const at = layout === "out-in" ? o * inFeatures + i : i * outFeatures + o;
+      merged[at] = weight[at]! + row[i]!;
+    }
+  }
+  return merged;
+}
+
+function rowNorms(matrix: Float64Array, columns: number): Float32Array {
+  const norms = new Float32Array(matrix.length / columns);
+  for (let o = 0; o < norms.length; o++) {
+    let sum = 0;
+    for (let i = 0; i < columns; i++) sum += matrix[o * columns + i]! ** 2;
+    norms[o] = Math.sqrt(sum);
+  }
+  return norms;
+}

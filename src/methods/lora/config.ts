@@ -1,0 +1,114 @@
+/** The options of LoRA and its relatives, and how they stand in PEFT's adapter_config.json. */
+import { z } from "zod";
+import { UnsupportedError } from "../../base/errors.ts";
+import { matchesPattern } from "../match-modules.ts";
+import type { AdaptedLinear } from "./adapted-linear.ts";
+import { changesBase, initialisations } from "./initialisation.ts";
+
+export const configSchema = z.strictObject({
+  name: z.literal("lora"),
+  rank: z.int().positive().default(16).describe("Rank r of the update. 8 to 64 is usual; more for new knowledge, less for style."),
+  loraAlpha: z.number().positive().optional().describe("Scale of the update: alpha / rank. Default: twice the rank."),
+  loraDropout: z.number().min(0).lt(1).default(0).describe("Dropout on the input of A, 0 to below 1."),
+  targetModules: z
+    .union([z.literal("all-linear"), z.string(), z.array(z.string()).min(1)])
+    .default("all-linear")
+    .describe('Layers to adapt: "all-linear", a list of module names such as ["q_proj", "v_proj"], or one regular expression.'),
+  excludeModules: z.array(z.string()).default([]).describe("Of those, layers to leave out, by name."),
+  layersToTransform: z.array(z.int().min(0)).optional().describe("Only blocks with these numbers, from 0."),
+  useRslora: z.boolean().default(false).describe("Scale by alpha / sqrt(rank), which keeps high ranks effective."),
+  useDora: z.boolean().default(false).describe("DoRA: learn the length of every row of the weight apart from its direction."),
+  loraPlusLrRatio: z
+    .number()
+    .positive()
+    .default(1)
+    .describe("LoRA+: the learning rate of B is this many times that of A; 16 is usual, 1 is off."),
+  initLoraWeights: z
+    .enum(initialisations)
+    .default("default")
+    .describe("Start of A and B. pissa and olora begin at the base weight's own main directions, which learns faster."),
+  bias: z.enum(["none", "all", "lora_only"]).default("none").describe("Biases to train beside: none, all, or those of adapted layers."),
+  modulesToSave: z.array(z.string()).default([]).describe("Modules to train whole beside the adapter, for example a new head."),
+  rankPattern: z.record(z.string(), z.int().positive()).default({}).describe("Ranks for single modules: name pattern -> rank."),
+  alphaPattern: z.record(z.string(), z.number().positive()).default({}).describe("Alphas for single modules: name pattern -> alpha."),
+});
+export type LoraConfig = z.output<typeof configSchema>;
+
+export const rankOf = (config: LoraConfig, module: string): number => patternValue(config.rankPattern, module) ?? config.rank;
+export const alphaOf = (config: LoraConfig, module: string): number =>
+  patternValue(config.alphaPattern, module) ?? config.loraAlpha ?? 2 * config.rank;
+
+const patternValue = (patterns: Readonly<Record<string, number>>, module: string): number | undefined =>
+  Object.entries(patterns).find(([pattern]) => matchesPattern(module, pattern))?.[1];
+
+/** Options of PEFT that change the numbers and that are not built. */
+const notBuilt = [
+  "lora_bias",
+  "use_qalora",
+  "target_parameters",
+  "trainable_token_indices",
+  "layer_replication",
+  "use_bdlora",
+  "kasa_config",
+];
+
+/** @throws UnsupportedError for options that are not built */
+export function fromPeft(config: Readonly<Record<string, unknown>>): LoraConfig {
+  for (const key of notBuilt) {
+    if (config[key])
+      throw new UnsupportedError(
+        `adapter_config.json: ${key} ${JSON.stringify(config[key])} is not supported yet. Merge the adapter with PEFT and load the merged model.`,
+      );
+  }
+  const { init_lora_weights: start } = config;
+  if (typeof start === "string" && changesBase(start.replace(/_niter_\d+$/, "")))
+    throw new UnsupportedError(
+      `adapter_config.json: init_lora_weights "${start}" belongs to a base whose weights were changed. Save it with path_initial_model_for_weight_conversion, which writes an adapter for the original base.`,
+    );
+  const layers = config.layers_to_transform;
+  return configSchema.parse({
+    name: "lora",
+    rank: config.r,
+    loraAlpha: config.lora_alpha,
+    loraDropout: config.lora_dropout ?? 0,
+    targetModules: config.target_modules,
+    excludeModules: typeof config.exclude_modules === "string" ? [config.exclude_modules] : (config.exclude_modules ?? []),
+    ...(layers !== undefined && layers !== null && { layersToTransform: typeof layers === "number" ? [layers] : layers }),
+    useRslora: config.use_rslora ?? false,
+    useDora: config.use_dora ?? false,
+    bias: config.bias ?? "none",
+    modulesToSave: config.modules_to_save ?? [],
+    rankPattern: config.rank_pattern ?? {},
+    alphaPattern: config.alpha_pattern ?? {},
+  });
+}
+
+/** The fields that PEFT 0.21 reads; what is not listed keeps PEFT's default. An adapter whose start changed the base is written as its difference, of twice the rank. */
+export function toPeft(baseModel: string, config: LoraConfig, adapted: readonly AdaptedLinear[]): Record<string, unknown> {
+  const { targetModules } = config;
+  const lastParts = [...new Set(adapted.map(({ module }) => module.slice(module.lastIndexOf(".") + 1)))];
+  const times = changesBase(config.initLoraWeights) ? 2 : 1;
+  const scaled = (values: Readonly<Record<string, number>>, by: number) =>
+    Object.fromEntries(Object.entries(values).map(([pattern, value]) => [pattern, value * by]));
+  const alphaTimes = config.useRslora ? Math.sqrt(times) : times;
+  return {
+    peft_type: "LORA",
+    task_type: "CAUSAL_LM",
+    base_model_name_or_path: baseModel,
+    inference_mode: true,
+    r: times * config.rank,
+    lora_alpha: alphaTimes * (config.loraAlpha ?? 2 * config.rank),
+    lora_dropout: config.loraDropout,
+    target_modules: Array.isArray(targetModules) || targetModules !== "all-linear" ? targetModules : lastParts,
+    exclude_modules: config.excludeModules.length > 0 ? config.excludeModules : null,
+    layers_to_transform: config.layersToTransform ?? null,
+    use_rslora: config.useRslora,
+    use_dora: config.useDora,
+    modules_to_save: config.modulesToSave.length > 0 ? config.modulesToSave : null,
+    rank_pattern: scaled(config.rankPattern, times),
+    alpha_pattern: scaled(config.alphaPattern, alphaTimes),
+    bias: config.bias,
+    fan_in_fan_out: adapted.some(({ layout }) => layout === "in-out"),
+    init_lora_weights: true,
+  };
+}
