@@ -23,11 +23,17 @@ const companions = [
   "chat_template.jinja",
 ];
 
+/** The configuration and tokenizer files of a checkpoint, as they are. */
+export async function companionFiles(folder: Folder): Promise<Record<string, FileContent>> {
+  const files: Record<string, FileContent> = {};
+  for (const file of companions) if (await folder.has(file)) files[file] = await folder.readText(file);
+  return files;
+}
+
 /** Every tensor keeps the element type it has in the base checkpoint. */
 export async function mergedCheckpointFiles(loaded: LoadedModel, base: Folder): Promise<Record<string, FileContent>> {
   const { checkpoint, store, method } = loaded;
-  const files: Record<string, FileContent> = {};
-  for (const file of companions) if (await base.has(file)) files[file] = await base.readText(file);
+  const files = await companionFiles(base);
   const tensors = new Map<string, TensorToWrite>();
   for (const { spec } of store.parameters.values()) {
     const entry = findTensor(checkpoint, spec.name);
