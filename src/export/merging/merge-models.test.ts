@@ -10,7 +10,11 @@ import { mergeModels } from "./merge-models.ts";
 function checkpointOf(name: string, values: Record<string, number>, log: string[]): Checkpoint {
   const tensors = Object.entries(values).map(([tensor, value], i) => {
     const bytes = new Uint8Array(Float32Array.of(value, value).buffer);
-    const source = { name, size: 8, read: async () => (log.push(`${name} ${tensor}`), bytes.slice()) };
+    const read = async (): Promise<Uint8Array> => {
+      log.push(`${name} ${tensor}`);
+      return bytes.slice();
+    };
+    const source = { name, size: 8, read };
     return [
       tensor,
       { dtype: "F32", shape: [2], begin: 8 * i, end: 8 * i + 8, file: { source, tensors: new Map(), metadata: {} } },
