@@ -52,7 +52,8 @@ interface CopyOptions {
   readonly name: string;
 }
 
-function copyInto({ tensors, store, attached, name: folder }: CopyOptions): void {
+function copyInto({ tensors: packed, store, attached, name: folder }: CopyOptions): void {
+  const tensors = attached.adapter!.unpack?.(packed) ?? packed;
   const problems: string[] = [];
   const wanted = new Map(
     [...store.parameters.values()]
@@ -94,11 +95,15 @@ export function encodeAdapter({
     throw new UnsupportedError(
       "this method trains the model's own weights, so there is no adapter to write. Export the merged model instead.",
     );
-  const tensors = new Map<string, TensorToWrite>();
-  const trained = [...store.parameters.values()].filter(({ gradient }) => gradient);
-  for (const { spec, tensor } of trained)
-    tensors.set(adapter.fileName(spec.name), { dtype: "F32", shape: spec.shape, read: async () => bytesOf(tensor.data as Float32Array) });
-  const sorted = new Map([...tensors].sort(([a], [b]) => (a < b ? -1 : 1)));
+  const trained = new Map(
+    [...store.parameters.values()]
+      .filter(({ gradient }) => gradient)
+      .map(({ spec, tensor }) => [adapter.fileName(spec.name), { shape: spec.shape, data: tensor.data as Float32Array }]),
+  );
+  const tensors = [...(adapter.pack?.(trained) ?? trained)].map(
+    ([name, { shape, data }]) => [name, { dtype: "F32", shape, read: async () => bytesOf(data) }] satisfies [string, TensorToWrite],
+  );
+  const sorted = new Map(tensors.sort(([a], [b]) => (a < b ? -1 : 1)));
   return { [configFile]: `${JSON.stringify(adapter.config(baseModel), null, 2)}\n`, [weightsFile]: encodeSafetensors(sorted) };
 }
 

@@ -24,6 +24,8 @@ export interface TrainingEngine {
   /** Forward and backward of one micro-batch; adds d(lossSum)/d(parameter) * gradientScale to the accumulators. */
   accumulate(batch: Batch, options: { gradientScale: number; seed: number }): Promise<StepResult>;
   evaluate(batch: Batch): Promise<EvaluationResult>;
+  /** Empties the accumulators. */
+  discardGradients(): void;
   /** L2 norm over all accumulated gradients. */
   gradientNorm(): Promise<number>;
   /** One optimizer step on the accumulated gradients times gradientScale; then the accumulators are empty. @param step counts from 1 */

@@ -45,7 +45,7 @@ export async function openModel({ folder, backend, method, adapter, seed = 0 }: 
   checkTensors(checkpoint, description.parameters);
   const tokenizer = await loadTokenizer(folder);
   const chosen = adapter ?? method;
-  const attached = chosen ? chosen.method.attach({ model, ...description }, chosen.config) : untouched;
+  const attached = chosen ? chosen.method.attach({ model, ...description, tokenizer }, chosen.config) : untouched;
   const store = await loadParameters({
     specs: description.parameters,
     method: attached,

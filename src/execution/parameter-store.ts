@@ -63,6 +63,7 @@ export async function loadParameters({ specs, method, source, random, storable }
       ),
     )
     .filter(({ layout }) => layout.size > 0);
+  const base = async (name: string) => ({ shape: specs.find((spec) => spec.name === name)!.shape, data: await source.readFloat32(name) });
   const parameters = new Map<string, StoredParameter>();
   let frozenBytes = 0;
   for (const spec of all) {
@@ -71,12 +72,12 @@ export async function loadParameters({ specs, method, source, random, storable }
     if (group) {
       const { offset, length } = group.layout.get(spec.name)!;
       const data = group.parameters.subarray(offset, offset + length);
-      data.set(added ? added.initialise(random) : await source.readFloat32(spec.name));
+      data.set(added ? await added.initialise(random, base) : await source.readFloat32(spec.name));
       const gradient = group.gradients.subarray(offset, offset + length);
       parameters.set(spec.name, { spec, tensor: { dtype: "float32", dims: spec.shape, data }, gradient });
     } else {
       const tensor = added
-        ? { dtype: "float32" as const, dims: spec.shape, data: added.initialise(random) }
+        ? { dtype: "float32" as const, dims: spec.shape, data: await added.initialise(random, base) }
         : await loadFrozen({ spec, source, storable });
       frozenBytes += tensor.data.byteLength;
       parameters.set(spec.name, { spec, tensor });

@@ -11,7 +11,16 @@ import { BatchContexts, type BlockContext, chooseChunks, int64 } from "./batch-c
 import type { EngineState, EvaluationResult, StepResult, TrainingEngine } from "./engine.ts";
 import type { OptimizerOnGroups } from "./optimizer-on-groups.ts";
 import type { ParameterStore } from "./parameter-store.ts";
-import { type CompiledSegment, compileEvaluation, compileTraining, type ProgramOptions, type TrainingProgram } from "./training-program.ts";
+import { referenceInputs } from "./reference-model.ts";
+import {
+  type CompiledSegment,
+  compileEvaluation,
+  compileTraining,
+  compileTrunk,
+  type ProgramOptions,
+  type TrainingProgram,
+  type Trunk,
+} from "./training-program.ts";
 import { Workspace } from "./workspace.ts";
 
 /** Bytes of logits that one call of the head may make; more targets than fit are taken in several calls. */
@@ -30,6 +39,9 @@ export class SegmentedTrainingEngine implements TrainingEngine {
   readonly #contexts: BatchContexts;
   readonly #training = new Map<number, Promise<TrainingProgram>>();
   readonly #evaluation = new Map<number, Promise<TrainingProgram>>();
+  readonly #reference = new Map<number, Promise<Trunk>>();
+  readonly #referenceWorkspace = new Workspace();
+  #referenceContexts: BatchContexts | undefined;
   /** Parameters whose accumulator already holds a gradient of the step under way. */
   readonly #accumulated = new Set<string>();
 
@@ -46,7 +58,8 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     const context = await this.#contexts.create(batch, chunks);
     const pass = new Pass({ batch, chunks, program, context, seed, store: this.#options.store, workspace: this.#workspace });
     const hidden = await pass.forward(true);
-    const { result, hiddenGradient } = await this.#head({ pass, hidden, gradientScale });
+    const referenceHidden = await this.#referenceForward(batch, chunks);
+    const { result, hiddenGradient } = await this.#head({ program, pass, hidden, referenceHidden, gradientScale });
     await pass.backward(
       hiddenGradient,
       (name, gradient) => this.#add(name, gradient),
@@ -60,7 +73,7 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     const program = await cached(this.#evaluation, chunks, () => compileEvaluation(this.#options, chunks));
     const context = await this.#contexts.create(batch, chunks);
     const pass = new Pass({ batch, chunks, program, context, seed: 0, store: this.#options.store, workspace: this.#workspace });
-    const { result, perTarget } = await this.#head({ pass, hidden: await pass.forward(false) });
+    const { result, perTarget } = await this.#head({ program, pass, hidden: await pass.forward(false) });
     return { ...result, perTarget };
   }
 
@@ -74,6 +87,10 @@ export class SegmentedTrainingEngine implements TrainingEngine {
   /** One optimizer step on gradients times `gradientScale`; the accumulators start afresh. */
   async update({ learningRate, step, gradientScale }: { learningRate: number; step: number; gradientScale: number }): Promise<void> {
     await this.#options.optimizer!.update({ learningRate, step, gradientScale });
+    this.discardGradients();
+  }
+
+  discardGradients(): void {
     this.#accumulated.clear();
     // Parameters without a gradient in the next step must not keep this one's.
     for (const { gradients } of this.#options.store.groups) gradients.fill(0);
@@ -113,26 +130,32 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     return store.frozenBytes + store.trainedBytes + (optimizer?.stateBytes ?? 0) + this.#workspace.sizeBytes;
   }
 
-  async #head({ pass, hidden, gradientScale }: { pass: Pass; hidden: HostTensor; gradientScale?: number }) {
-    const { model, store } = this.#options;
-    const { batch, program } = pass;
+  /** The reference model's hidden state after its last block [B, T, C']; undefined without a reference model. */
+  async #referenceForward(batch: Batch, chunks: number): Promise<HostTensor | undefined> {
+    const { reference } = this.#options;
+    if (!reference) return undefined;
+    const program = await cached(this.#reference, chunks, () => compileTrunk({ ...reference, backend: this.#backend }, chunks));
+    this.#referenceContexts ??= new BatchContexts(reference.model, this.#backend);
+    const context = await this.#referenceContexts.create(batch, chunks);
+    const { store } = reference;
+    return new Pass({ batch, chunks, program, context, seed: 0, store, workspace: this.#referenceWorkspace }).forward(false);
+  }
+
+  async #head({ program, pass, hidden, referenceHidden, gradientScale }: HeadCall) {
+    const { model, store, reference } = this.#options;
+    const { batch } = pass;
     const C = model.hiddenSize;
     const N = batch.targetPositions.length;
     const most = rowsAtOnce(model.vocabSize);
     const training = gradientScale !== undefined;
     const perTarget = new Float32Array(N);
-    const from = hidden.data as Float32Array;
     const hiddenGradient = training ? this.#workspace.float32("hidden.gradient.0", hidden.dims) : undefined;
     (hiddenGradient?.data as Float32Array | undefined)?.fill(0);
     let [lossSum, correct, tokens] = [0, 0, 0];
     for (let start = 0; start < N; start += most) {
       const n = Math.min(most, N - start);
-      const rows = this.#workspace.float32("head.rows", [n, C]);
-      const rowData = rows.data as Float32Array;
-      for (let i = 0; i < n; i++) {
-        const row = batch.targetPositions[start + i]! * C;
-        rowData.set(from.subarray(row, row + C), i * C);
-      }
+      const positions = batch.targetPositions.subarray(start, start + n);
+      const rows = this.#gatherRows("head.rows", hidden, positions);
       const weights = batch.targetWeights?.slice(start, start + n) ?? new Float32Array(n).fill(1);
       const inputs: Record<string, HostTensor> = {
         ...parameterInputs(program.head, program.head.forwardGraph, store),
@@ -140,6 +163,10 @@ export class SegmentedTrainingEngine implements TrainingEngine {
         labels: int64(batch.targetLabels.subarray(start, start + n), [n]),
         weights: { dtype: "float32", dims: [n], data: weights },
         ...(training && { gradientScale: { dtype: "float32" as const, dims: [], data: Float32Array.of(gradientScale) } }),
+        ...(referenceHidden && {
+          ...referenceInputs(reference!, program.head.forwardGraph),
+          referenceRows: this.#gatherRows("head.referenceRows", referenceHidden, positions),
+        }),
       };
       const gradients: Record<string, HostTensor> = {};
       for (const [local, spec] of program.head.segment.parameters) {
@@ -169,6 +196,16 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     return { result: { lossSum, correct, tokens }, perTarget, hiddenGradient };
   }
 
+  /** Rows of a hidden state [B, T, C] at flat positions, [n, C]. */
+  #gatherRows(slot: string, { data, dims }: HostTensor, positions: Int32Array): HostTensor {
+    const C = dims.at(-1)!;
+    const rows = this.#workspace.float32(slot, [positions.length, C]);
+    positions.forEach((position, i) => {
+      (rows.data as Float32Array).set((data as Float32Array).subarray(position * C, (position + 1) * C), i * C);
+    });
+    return rows;
+  }
+
   /** The accumulator itself while it is empty: the backward graph then writes straight into it. */
   #target(name: string): HostTensor | undefined {
     if (this.#accumulated.has(name)) return undefined;
@@ -189,20 +226,30 @@ export class SegmentedTrainingEngine implements TrainingEngine {
   }
 }
 
+interface HeadCall {
+  readonly program: TrainingProgram;
+  readonly pass: Pass;
+  /** [B, T, C]. */
+  readonly hidden: HostTensor;
+  readonly referenceHidden?: HostTensor | undefined;
+  /** Absent when evaluating. */
+  readonly gradientScale?: number;
+}
+
 interface PassOptions {
   readonly batch: Batch;
   readonly chunks: number;
-  readonly program: TrainingProgram;
+  readonly program: Trunk;
   readonly context: BlockContext;
   readonly seed: number;
-  readonly store: ParameterStore;
+  readonly store: Pick<ParameterStore, "parameters">;
   readonly workspace: Workspace;
 }
 
 /** One batch on its way through the blocks. */
 class Pass {
   readonly batch: Batch;
-  readonly program: TrainingProgram;
+  readonly program: Trunk;
   readonly #options: PassOptions;
   readonly #bindings: DimBindings;
   /** Inputs of every segment that needs a backward pass, with what it kept. */
@@ -300,7 +347,11 @@ interface ForwardCall {
   readonly holds: boolean;
 }
 
-function parameterInputs({ segment }: CompiledSegment, graph: Graph | undefined, store: ParameterStore): Record<string, HostTensor> {
+function parameterInputs(
+  { segment }: CompiledSegment,
+  graph: Graph | undefined,
+  store: Pick<ParameterStore, "parameters">,
+): Record<string, HostTensor> {
   const inputs: Record<string, HostTensor> = {};
   for (const [local, spec] of segment.parameters)
     if (!graph || graph.inputs.has(local)) inputs[local] = store.parameters.get(spec.name)!.tensor;

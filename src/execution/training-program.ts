@@ -12,8 +12,10 @@ import { gradients } from "../tensor/autodiff.ts";
 import type { DType } from "../tensor/dtype.ts";
 import type { Graph, Value } from "../tensor/graph.ts";
 import { extract } from "../tensor/passes/extract.ts";
+import { mergeProducts } from "../tensor/passes/merge-products.ts";
 import { dim } from "../tensor/shape.ts";
 import { differentiateSegment } from "./differentiate-segment.ts";
+import { buildReferenceLogits, type ReferenceModel } from "./reference-model.ts";
 
 export interface ProgramOptions {
   readonly backend: Backend;
@@ -24,6 +26,8 @@ export interface ProgramOptions {
   readonly objective: Objective;
   readonly objectiveConfig: unknown;
   readonly activationCheckpointing: "none" | "block";
+  /** The frozen model that the objective compares with, where it does. */
+  readonly reference?: ReferenceModel | undefined;
   dtypeOf(parameter: string): DType;
 }
 
@@ -34,13 +38,15 @@ export interface CompiledSegment {
   readonly backward?: { readonly executable: Executable; readonly graph: Graph; readonly kept: readonly string[] };
 }
 
-export interface TrainingProgram {
+/** From token ids to the last hidden state. */
+export interface Trunk {
   readonly embedding: CompiledSegment;
   readonly blocks: readonly CompiledSegment[];
-  /** rows, labels, weights, gradientScale -> lossSum, correct, targetLosses (, rows.gradient, gradient.*). */
+}
+
+export interface TrainingProgram extends Trunk {
+  /** rows, labels, weights, gradientScale (, referenceRows) -> lossSum, correct, targetLosses (, rows.gradient, gradient.*). */
   readonly head: CompiledSegment;
-  /** True for blocks whose input needs a gradient. */
-  readonly gradientReaches: readonly boolean[];
 }
 
 export async function compileTraining(options: ProgramOptions, chunks: number): Promise<TrainingProgram> {
@@ -53,32 +59,41 @@ export async function compileTraining(options: ProgramOptions, chunks: number): 
   let reached = trainsAny(embeddingSegment, trains);
   const embedding = await compileSegment(backend, { segment: embeddingSegment, trains, needsInputGradient: false, keepNothing });
   const blocks: CompiledSegment[] = [];
-  const gradientReaches: boolean[] = [];
   for (let layer = 0; layer < model.numHiddenLayers; layer++) {
     const segment = buildBlock(context, { layer, cached: false });
     blocks.push(await compileSegment(backend, { segment, trains, needsInputGradient: reached, keepNothing }));
-    gradientReaches.push(reached);
     reached ||= trainsAny(segment, trains);
   }
-  return { embedding, blocks, head: await compileHead(options, { context, needsRowGradient: reached, evaluates: false }), gradientReaches };
+  return { embedding, blocks, head: await compileHead(options, { context, needsRowGradient: reached, evaluates: false }) };
 }
 
 /** The same segments without gradients and regularisers. */
 export async function compileEvaluation(options: ProgramOptions, chunks: number): Promise<TrainingProgram> {
-  const { backend, model } = options;
   const context = segmentContext(options, { chunks, isTraining: false });
+  return {
+    ...(await compileTrunk(options, chunks)),
+    head: await compileHead(options, { context, needsRowGradient: false, evaluates: true }),
+  };
+}
+
+/** Forward only, without regularisers and head. */
+export async function compileTrunk(
+  options: Pick<ProgramOptions, "backend" | "model" | "method" | "dtypeOf">,
+  chunks: number,
+): Promise<Trunk> {
+  const { backend, model } = options;
+  const context = segmentContext({ ...options, regularisers: [] }, { chunks, isTraining: false });
   const nothing = { trains: () => false, needsInputGradient: false, keepNothing: true };
   const embedding = await compileSegment(backend, { segment: buildEmbedding(context), ...nothing });
   const blocks: CompiledSegment[] = [];
   for (let layer = 0; layer < model.numHiddenLayers; layer++) {
     blocks.push(await compileSegment(backend, { segment: buildBlock(context, { layer, cached: false }), ...nothing }));
   }
-  const head = await compileHead(options, { context, needsRowGradient: false, evaluates: true });
-  return { embedding, blocks, head, gradientReaches: blocks.map(() => false) };
+  return { embedding, blocks };
 }
 
 function segmentContext(
-  { model, method, regularisers, dtypeOf }: ProgramOptions,
+  { model, method, regularisers, dtypeOf }: Pick<ProgramOptions, "model" | "method" | "regularisers" | "dtypeOf">,
   { chunks, isTraining }: { chunks: number; isTraining: boolean },
 ): SegmentContext {
   return { model, chunks, options: { hooks: [method.hooks, ...(isTraining ? regularisers : [])], isTraining, dtypeOf } };
@@ -88,8 +103,8 @@ const trainsAny = (segment: Segment, trains: (name: string) => boolean): boolean
   [...segment.parameters.values()].some(({ name }) => trains(name));
 
 async function compileSegment(backend: Backend, options: Parameters<typeof differentiateSegment>[0]): Promise<CompiledSegment> {
-  const { segment } = options;
-  const { forward, backward } = differentiateSegment(options);
+  const segment = { ...options.segment, graph: mergeProducts(options.segment.graph) };
+  const { forward, backward } = differentiateSegment({ ...options, segment });
   const compiled = { segment, forwardGraph: forward, forward: await backend.compile(forward, { name: `${segment.name} forward` }) };
   if (!backward) return compiled;
   const executable = await backend.compile(backward.graph, { name: `${segment.name} backward` });
@@ -97,14 +112,15 @@ async function compileSegment(backend: Backend, options: Parameters<typeof diffe
 }
 
 async function compileHead(
-  { backend, method, objective, objectiveConfig }: ProgramOptions,
+  { backend, method, objective, objectiveConfig, reference }: ProgramOptions,
   { context, needsRowGradient, evaluates }: { context: SegmentContext; needsRowGradient: boolean; evaluates: boolean },
 ): Promise<CompiledSegment> {
   let lossSum: Value | undefined;
   const segment = buildHead(context, (head, build) => {
     const labels = build.graph.input("labels", { dtype: "int64", shape: [dim("rows")] });
     const weights = build.graph.input("weights", { dtype: "float32", shape: [dim("rows")] });
-    const output = objective.build({ head, labels, weights, build, config: objectiveConfig });
+    const referenceLogits = reference && !evaluates ? buildReferenceLogits(reference, build.graph) : undefined;
+    const output = objective.build({ head, labels, weights, referenceLogits, build, config: objectiveConfig });
     build.graph.output("lossSum", output.lossSum);
     build.graph.output("correct", output.correct);
     build.graph.output("targetLosses", output.targetLosses);

@@ -15,21 +15,29 @@ export function matchesGlob(name: string, pattern: string): boolean {
   return new RegExp(`^${expression.join(".*")}$`).test(name);
 }
 
+/** How a configuration names modules. */
+export type ModuleTargets = "all-linear" | string | readonly string[];
+
 /** The modules chosen by a list of names, one regular expression, or `all-linear`.
+ * @param field the configuration field, and `kind` what the modules are, for messages
  * @throws ConfigError if a name matches nothing, with the nearest module names */
-export function selectModules(modules: readonly string[], targets: "all-linear" | string | readonly string[]): string[] {
+export function selectModules(
+  modules: readonly string[],
+  targets: ModuleTargets,
+  { field = "targetModules", kind = "linear layer" }: { field?: string; kind?: string } = {},
+): string[] {
+  const known = `Known here: ${lastParts(modules).join(", ")}.`;
   if (targets === "all-linear") return [...modules];
   if (typeof targets === "string") {
     const chosen = modules.filter((module) => new RegExp(`^(?:${targets})$`).test(module));
-    if (chosen.length === 0)
-      throw new ConfigError(`method.targetModules: the pattern /${targets}/ matches no linear layer. ${known(modules)}`);
+    if (chosen.length === 0) throw new ConfigError(`method.${field}: the pattern /${targets}/ matches no ${kind}. ${known}`);
     return chosen;
   }
   const problems = targets
     .filter((target) => !modules.some((module) => endsWithModule(module, target)))
     .map((target) => {
       const nearest = nearestName(target, lastParts(modules));
-      return `method.targetModules: "${target}" matches no linear layer.${nearest ? ` Did you mean "${nearest}"?` : ""} ${known(modules)}`;
+      return `method.${field}: "${target}" matches no ${kind}.${nearest ? ` Did you mean "${nearest}"?` : ""} ${known}`;
     });
   if (problems.length > 0) throw new ConfigError(problems);
   return modules.filter((module) => targets.some((target) => endsWithModule(module, target)));
@@ -38,4 +46,3 @@ export function selectModules(modules: readonly string[], targets: "all-linear" 
 const lastParts = (modules: readonly string[]): string[] => [
   ...new Set(modules.map((module) => module.slice(module.lastIndexOf(".") + 1))),
 ];
-const known = (modules: readonly string[]): string => `Linear layers here: ${lastParts(modules).join(", ")}.`;

@@ -1,19 +1,33 @@
 /** What a fine-tuning method is: which parameters it trains, which it adds, and where it reaches into the model. */
 import type { z } from "zod";
+import { UnsupportedError } from "../base/errors.ts";
 import type { Random } from "../base/random.ts";
+import type { Tokenizer } from "../data/tokenizers/tokenizer.ts";
 import type { CausalLm } from "../models/causal-lm.ts";
 import type { ModelHooks, ParameterSpec } from "../models/segment-builder.ts";
 import type { LinearModule } from "../models/segments.ts";
 
+/** A parameter of the base model by name, in float32. */
+export type BaseWeights = (name: string) => Promise<ParameterData>;
+
 /** A parameter that the method adds, with its start value. */
 export interface AddedParameter extends ParameterSpec {
-  initialise(random: Random): Float32Array;
+  initialise(random: Random, base: BaseWeights): Float32Array | Promise<Float32Array>;
 }
 
 export interface MethodTarget {
   readonly model: CausalLm;
   readonly parameters: readonly ParameterSpec[];
   readonly linears: readonly LinearModule[];
+  /** Absent where a model is opened without its tokenizer. */
+  readonly tokenizer?: Pick<Tokenizer, "encode" | "idOf">;
+}
+
+/** The table that token ids are looked up in. */
+export function wordEmbedding({ model, parameters }: Pick<MethodTarget, "model" | "parameters">): ParameterSpec {
+  const table = parameters.find(({ kind, shape }) => kind === "embedding" && shape[0] === model.vocabSize);
+  if (!table) throw new UnsupportedError(`${model.modelType}: no embedding with ${model.vocabSize} rows, which this method needs.`);
+  return table;
 }
 
 /** A method with its configuration, bound to one model. */
@@ -37,6 +51,10 @@ export interface AdapterFormat {
   config(baseModel: string): Record<string, unknown>;
   /** Name in adapter_model.safetensors for a parameter of ours. */
   fileName(parameter: string): string;
+  /** Where the file holds something else than one tensor for each parameter: what is written for the tensors under their `fileName`, */
+  pack?(tensors: ReadonlyMap<string, ParameterData>): ReadonlyMap<string, ParameterData>;
+  /** and these tensors from what a file holds. @throws CheckpointError if the file belongs to another base */
+  unpack?(tensors: ReadonlyMap<string, ParameterData>): ReadonlyMap<string, ParameterData>;
   /** The base weight with the adapter folded in, or undefined where this weight is not touched. */
   merge(parameter: string, base: ParameterData, read: (name: string) => ParameterData): ParameterData | undefined;
 }

@@ -31,10 +31,23 @@ export interface LinearCall {
 }
 export type LinearLayout = "out-in" | "in-out";
 
+/** Rows of a table parameter at integer indices; `lookUp` is the model's own way, for indices inside the table. */
+export interface RowsCall {
+  readonly table: ParameterSpec;
+  readonly indices: Value;
+  lookUp(indices: Value): Value;
+}
+
 /** Where methods and regularisers reach into a model. All are optional; a model calls them at the same places in every family. */
 export interface ModelHooks {
+  /** Change the input of a linear layer [..., inFeatures]. */
+  linearInput?(call: Pick<LinearCall, "module" | "input">, build: SegmentBuilder): Value;
   /** Replace the output of a linear layer. */
   linear?(call: LinearCall, build: SegmentBuilder): Value;
+  /** Change a parameter that is used whole, in float32. */
+  parameter?(call: { readonly spec: ParameterSpec; readonly value: Value }, build: SegmentBuilder): Value;
+  /** Look rows of a table up in another way. */
+  rows?(call: RowsCall, build: SegmentBuilder): Value;
   /** Change the token embeddings [B, T, C]. */
   embedding?(embedded: Value, build: SegmentBuilder): Value;
   /** Change a branch before it is added to the residual stream [B, T, C]. */
@@ -49,10 +62,12 @@ export interface SegmentOptions {
   readonly isTraining: boolean;
   /** The element type in which a parameter is held; anything but float32 is cast where it is used. */
   dtypeOf(parameter: string): DType;
+  /** Write into a graph that another builder began, with this before the names of parameter inputs: a second model beside the first. */
+  readonly beside?: { readonly graph: Graph; readonly inputPrefix: string };
 }
 
 export class SegmentBuilder {
-  readonly graph = new Graph();
+  readonly graph: Graph;
   /** Graph input name -> parameter, in order of first use. */
   readonly parameters = new Map<string, ParameterSpec>();
   readonly #values = new Map<string, Value>();
@@ -62,6 +77,7 @@ export class SegmentBuilder {
 
   constructor(options: SegmentOptions) {
     this.#options = options;
+    this.graph = options.beside?.graph ?? new Graph();
   }
 
   /** The whole name of something in this segment. */
@@ -74,21 +90,29 @@ export class SegmentBuilder {
     const known = this.#values.get(spec.name);
     if (known) return known;
     const input = this.#stored(spec);
-    const value = input.dtype === "float32" ? input : cast(input, "float32");
+    const stored = input.dtype === "float32" ? input : cast(input, "float32");
+    const value = this.#options.hooks.reduce((current, hooks) => hooks.parameter?.({ spec, value: current }, this) ?? current, stored);
     this.#values.set(spec.name, value);
     return value;
   }
 
   /** Rows of a table parameter [rows, C] at integer indices, in float32. Gathered before the cast, so that a table in half precision is never cast whole. */
   rows(table: ParameterSpec, indices: Value): Value {
-    const gathered = gather(this.#stored(table), indices);
-    return gathered.dtype === "float32" ? gathered : cast(gathered, "float32");
+    const lookUp = (at: Value): Value => {
+      const gathered = gather(this.#stored(table), at);
+      return gathered.dtype === "float32" ? gathered : cast(gathered, "float32");
+    };
+    const hooked = this.#options.hooks.reduce(
+      (inner, hooks) => (hooks.rows ? (at: Value) => hooks.rows!({ table, indices: at, lookUp: inner }, this) : inner),
+      lookUp,
+    );
+    return hooked(indices);
   }
 
   /** The graph input that holds a parameter as stored. */
   #stored(spec: ParameterSpec): Value {
-    const { prefix } = this.#options;
-    const local = spec.name.startsWith(prefix) ? spec.name.slice(prefix.length) : spec.name;
+    const { prefix, beside } = this.#options;
+    const local = (beside?.inputPrefix ?? "") + (spec.name.startsWith(prefix) ? spec.name.slice(prefix.length) : spec.name);
     const known = this.parameters.get(local);
     if (known?.name === spec.name) return this.graph.inputs.get(local)!;
     if (known) throw new ShapeError(`parameters ${spec.name} and ${known.name} share the local name ${local}.`);
@@ -97,8 +121,9 @@ export class SegmentBuilder {
   }
 
   /** y = x W^T + b, through the hooks. @param name module name inside this segment, for example `self_attn.q_proj` */
-  linear({ name, input, outFeatures, bias = false, layout = "out-in" }: LinearOptions): Value {
+  linear({ name, input: given, outFeatures, bias = false, layout = "out-in" }: LinearOptions): Value {
     const module = this.nameOf(name);
+    const input = this.#options.hooks.reduce((current, hooks) => hooks.linearInput?.({ module, input: current }, this) ?? current, given);
     const inFeatures = Number(input.shape.at(-1));
     const shape = layout === "out-in" ? [outFeatures, inFeatures] : [inFeatures, outFeatures];
     const weight = this.parameter({ name: `${module}.weight`, shape, kind: "weight" });

@@ -13,11 +13,24 @@ export interface ObjectiveOutput {
   readonly correct: Value;
 }
 
+export interface ObjectiveInput<Config> {
+  readonly head: HeadOutput;
+  /** int64 [N]. */
+  readonly labels: Value;
+  /** float32 [N]. */
+  readonly weights: Value;
+  /** Logits of the reference model, [N, V]; only while training an objective that reads them. */
+  readonly referenceLogits?: Value | undefined;
+  readonly build: SegmentBuilder;
+  readonly config: Config;
+}
+
 // biome-ignore lint/suspicious/noExplicitAny: a registry holds objectives of many config types
 export interface Objective<Config = any> {
   readonly name: string;
   readonly summary: string;
   readonly configSchema: z.ZodType<Config>;
-  /** @param labels int64 [N] @param weights float32 [N] */
-  build(input: { head: HeadOutput; labels: Value; weights: Value; build: SegmentBuilder; config: Config }): ObjectiveOutput;
+  build(input: ObjectiveInput<Config>): ObjectiveOutput;
+  /** True if it compares with the predictions of a second, frozen model while training; evaluation does without. */
+  readonly readsReference?: boolean;
 }

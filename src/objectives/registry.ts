@@ -1,4 +1,5 @@
 /** Every training objective. */
 import { causalLm } from "./causal-lm.ts";
+import { distillation } from "./distillation.ts";
 
-export const objectives = [causalLm] as const;
+export const objectives = [causalLm, distillation] as const;

@@ -63,6 +63,25 @@ const training = z.strictObject({
     .describe("block: keep only the input of every block and compute the rest again; a third slower, far less memory."),
 });
 
+const update = z.strictObject({
+  from: z.string().min(1).describe("Folder of the earlier run."),
+  replayShare: z
+    .number()
+    .min(0)
+    .lt(1)
+    .default(0.1)
+    .describe("Share of every epoch's documents that are drawn from the earlier training rows."),
+  l2sp: z.number().min(0).default(0).describe("L2-SP: strength of the pull of all trained weights toward their start; 0 is off."),
+  ewc: z
+    .strictObject({
+      strength: z.number().positive().default(1).describe("Strength of the pull."),
+      documents: z.int().positive().default(64).describe("Earlier training documents on which the Fisher information is estimated."),
+    })
+    .optional()
+    .describe("Elastic weight consolidation: weights that the earlier data depend on are held harder."),
+  kl: z.number().min(0).default(0).describe("Weight of KL(before | now) on every supervised token; 0 is off."),
+});
+
 const memberOf = <Member extends { readonly configSchema: z.core.$ZodTypeDiscriminable }>(members: readonly Member[]) =>
   z.discriminatedUnion("name", members.map(({ configSchema }) => configSchema) as unknown as [z.ZodObject, ...z.ZodObject[]]);
 
@@ -73,6 +92,7 @@ export const runConfigSchema = z.strictObject({
   objective: memberOf(objectives).prefault({ name: "causal-lm" }).describe("What is minimised."),
   optimizer: memberOf(optimizers).prefault({ name: "adamw" }).describe("How parameters move."),
   schedule: memberOf(schedules).prefault({ name: "cosine", warmupRatio: 0.03 }).describe("How the learning rate changes over the run."),
+  update: update.optional().describe("Continue an earlier run with new data; `tunesmith update` fills in the rest."),
   training: training.prefault({}).describe("How long and how."),
   samples: z.array(z.string()).max(8).default([]).describe("Prompts that base and tuned model answer in the report."),
   device: z.enum(["auto", "cpu", "webgpu", "cuda"]).default("auto").describe("Where it runs."),

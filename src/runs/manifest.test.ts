@@ -14,6 +14,7 @@ const manifest: Manifest = {
     { split: "validation", file: "b.jsonl", sha256: "b".repeat(64), bytes: 10, rows: 2 },
     { split: "train", file: "a.jsonl", sha256: "a".repeat(64), bytes: 100, rows: 20 },
   ],
+  lineage: [],
   weights: [{ file: "model.safetensors", sha256: "c".repeat(64), bytes: 1000 }],
   results: { eval_loss: 2.25, eval_perplexity: Number.POSITIVE_INFINITY },
 };

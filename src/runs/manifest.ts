@@ -4,6 +4,7 @@ import { CheckpointError } from "../base/errors.ts";
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, "64 hexadecimal digits");
 const time = z.iso.datetime();
+const hashedFile = z.strictObject({ file: z.string(), sha256, bytes: z.int().min(0) });
 
 export const manifestSchema = z.strictObject({
   formatVersion: z.literal(1),
@@ -32,7 +33,11 @@ export const manifestSchema = z.strictObject({
       rows: z.int().min(0),
     }),
   ),
-  weights: z.array(z.strictObject({ file: z.string(), sha256, bytes: z.int().min(0) })).describe("The base model's files."),
+  weights: z.array(hashedFile).describe("The base model's files."),
+  lineage: z
+    .array(z.strictObject({ run: z.string().describe("Folder of the run."), weights: z.array(hashedFile).describe("What it left.") }))
+    .default([])
+    .describe("The runs that this one continues, oldest first."),
   results: z.record(z.string(), z.number().nullable()).describe("Last and held-out metrics; null where there is no number."),
 });
 

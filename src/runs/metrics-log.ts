@@ -12,6 +12,8 @@ export interface MetricsRow {
   readonly learning_rate?: number | undefined;
   /** Before clipping. */
   readonly grad_norm?: number | undefined;
+  /** What holds the weights near their start adds to the loss. */
+  readonly weight_penalty?: number | undefined;
   readonly tokens_per_second?: number | undefined;
   readonly eval_loss?: number | undefined;
   readonly eval_perplexity?: number | undefined;

@@ -4,7 +4,6 @@ import { lookUp } from "../base/registry.ts";
 import type { Batch } from "../data/batch.ts";
 import { makeBatches } from "../data/batches.ts";
 import { type Dataset, prepareDataset, type SourceRow } from "../data/dataset.ts";
-import { splitRows } from "../data/split.ts";
 import { type LoadedModel, openModel } from "../execution/loaded-model.ts";
 import { createOptimizerOnGroups } from "../execution/optimizer-on-groups.ts";
 import { SegmentedTrainingEngine } from "../execution/training-engine.ts";
@@ -17,8 +16,14 @@ import type { Optimizer } from "../optimizers/optimizer.ts";
 import { optimizers } from "../optimizers/registry.ts";
 import { schedules } from "../optimizers/schedules/registry.ts";
 import type { Schedule } from "../optimizers/schedules/schedule.ts";
+import type { WeightPenalty } from "../trainers/weight-penalty.ts";
 import type { RunConfig } from "./config.ts";
+import { openEarlierRun } from "./earlier-run.ts";
 import type { DataFile, RunEnvironment } from "./environment.ts";
+import type { Manifest } from "./manifest.ts";
+import { openReference } from "./reference.ts";
+import { readRows } from "./rows.ts";
+import { createPenalties, resolveUpdate, withReplay } from "./update.ts";
 
 export interface PreparedRun {
   readonly loaded: LoadedModel;
@@ -33,11 +38,19 @@ export interface PreparedRun {
   readonly maxLength: number;
   readonly trainableParameters: number;
   readonly allParameters: number;
+  /** What the run that is continued held out. */
+  readonly earlierHeldOut: Dataset | undefined;
+  /** The runs that this one continues, oldest first. */
+  readonly lineage: Manifest["lineage"];
+  /** Anchored at the weights of now; call it before anything is restored. */
+  createPenalties(): Promise<WeightPenalty[]>;
   batchesForEpoch(epoch: number): Batch[];
   learningRateAt(step: number): number;
 }
 
-export async function prepareRun(config: RunConfig, environment: RunEnvironment): Promise<PreparedRun> {
+export async function prepareRun(given: RunConfig, environment: RunEnvironment): Promise<PreparedRun> {
+  const earlier = given.update && (await openEarlierRun(given.update.from, environment));
+  const config = earlier ? resolveUpdate(given, earlier) : given;
   const { training } = config;
   const rows = await readRows(config, environment);
   const backend = await environment.createBackend(config.device);
@@ -46,6 +59,7 @@ export async function prepareRun(config: RunConfig, environment: RunEnvironment)
     folder: await environment.openModelFolder(config.model),
     backend,
     method: { method, config: config.method },
+    ...(earlier?.adapter && { adapter: earlier.adapter }),
     seed: training.seed,
   });
   const { model, tokenizer, store } = loaded;
@@ -69,6 +83,12 @@ export async function prepareRun(config: RunConfig, environment: RunEnvironment)
   const validation = rows.validation.length > 0 ? prepare(rows.validation, config.data.format) : undefined;
   const heldOut = rows.test.length > 0 ? prepare(rows.test, config.data.format) : validation;
 
+  const replay = (earlier?.replay ?? []).filter(() => config.update!.replayShare > 0 || config.update!.ewc);
+  const earlierExamples = replay.flatMap((part) => prepare(part.rows, part.format).examples);
+  const earlierHeldOut = earlier && earlier.heldOut.rows.length > 0 ? prepare(earlier.heldOut.rows, earlier.heldOut.format) : undefined;
+
+  const objective = lookUp("objective", objectives as readonly Objective[], config.objective.name);
+  const reference = objective.readsReference ? await openReference(config.objective, { loaded, environment }) : undefined;
   const optimizer = lookUp("optimizer", optimizers as readonly Optimizer[], config.optimizer.name);
   const schedule = lookUp("schedule", schedules as readonly Schedule[], config.schedule.name);
   const regularisers = [
@@ -77,7 +97,7 @@ export async function prepareRun(config: RunConfig, environment: RunEnvironment)
   ];
   const engine = new SegmentedTrainingEngine({
     ...{ backend, model, method: loaded.method, regularisers, store, dtypeOf: loaded.dtypeOf },
-    ...{ objective: lookUp("objective", objectives as readonly Objective[], config.objective.name), objectiveConfig: config.objective },
+    ...{ objective, objectiveConfig: config.objective, reference },
     activationCheckpointing: training.activationCheckpointing,
     optimizer: await createOptimizerOnGroups({ backend, optimizer, config: config.optimizer, groups: store.groups }),
   });
@@ -85,7 +105,9 @@ export async function prepareRun(config: RunConfig, environment: RunEnvironment)
   const { batchSize, gradientAccumulationSteps, seed } = training;
   const batchesForEpoch = (epoch: number): Batch[] =>
     makeBatches({
-      examples: train.examples,
+      examples: config.update
+        ? withReplay(train.examples, { earlier: earlierExamples, share: config.update.replayShare, seed, epoch })
+        : train.examples,
       batchSize,
       maxLength,
       packing: config.data.packing,
@@ -99,48 +121,12 @@ export async function prepareRun(config: RunConfig, environment: RunEnvironment)
     trained: gradient !== undefined,
   }));
   return {
-    ...{ loaded, engine, train, validation, heldOut, dataFiles: rows.files, totalSteps, maxLength, batchesForEpoch },
+    ...{ loaded, engine, train, validation, heldOut, dataFiles: rows.files, totalSteps, maxLength, batchesForEpoch, earlierHeldOut },
+    lineage: earlier?.lineage ?? [],
+    createPenalties: async () =>
+      config.update ? createPenalties(config.update, { engine, store, earlier: earlierExamples, seed: training.seed }) : [],
     trainableParameters: sizes.reduce((sum, { length, trained }) => sum + (trained ? length : 0), 0),
     allParameters: sizes.reduce((sum, { length }) => sum + length, 0),
     learningRateAt: (step) => config.optimizer.learningRate * schedule.factor(config.schedule, { step, totalSteps }),
   };
-}
-
-async function readRows({ data, training }: RunConfig, environment: RunEnvironment) {
-  const train = await environment.readDataset(data.train);
-  const validation = data.validation === undefined ? undefined : await environment.readDataset(data.validation);
-  const test = data.test === undefined ? undefined : await environment.readDataset(data.test);
-  const source = isOneText(train.rows) ? cutText(train.rows) : train.rows;
-  const split = splitRows({
-    rows: source,
-    validationShare: validation ? 0 : data.validationShare,
-    testShare: test ? 0 : data.testShare,
-    seed: training.seed,
-  });
-  return {
-    train: split.train,
-    validation: validation?.rows ?? split.validation,
-    test: test?.rows ?? split.test,
-    files: [
-      ...train.files.map((file) => ({ ...file, split: "train" as const })),
-      ...(validation?.files ?? []).map((file) => ({ ...file, split: "validation" as const })),
-      ...(test?.files ?? []).map((file) => ({ ...file, split: "test" as const })),
-    ],
-  };
-}
-
-const isOneText = (rows: readonly SourceRow[]): boolean => rows.length === 1 && typeof rows[0]!.row.text === "string";
-
-/** One long text has no rows to hold out, so it is cut at line ends into about a hundred pieces first. */
-function cutText([source]: readonly SourceRow[]): SourceRow[] {
-  const text = source!.row.text as string;
-  const size = Math.max(500, Math.ceil(text.length / 100));
-  const pieces: SourceRow[] = [];
-  for (let start = 0; start < text.length; ) {
-    const newline = text.indexOf("\n", Math.min(text.length, start + size));
-    const end = newline < 0 ? text.length : newline + 1;
-    pieces.push({ row: { text: text.slice(start, end) }, at: `${source!.at} from character ${start}` });
-    start = end;
-  }
-  return pieces;
 }

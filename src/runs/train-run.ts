@@ -42,7 +42,17 @@ export interface TrainRunResult {
   readonly base?: HeldOutResult;
   readonly tuned?: HeldOutResult;
   readonly comparison?: PairedDifference;
+  /** Of an update: held-out loss on the earlier run's data. */
+  readonly earlier?: EarlierData;
   readonly samples: readonly ReportSample[];
+}
+
+export interface EarlierData {
+  /** Mean over tokens, nats. */
+  readonly before: number;
+  readonly after: number;
+  readonly documents: number;
+  readonly comparison: PairedDifference;
 }
 
 const files = {
@@ -65,6 +75,8 @@ export async function runTraining({ config, environment, resume, signal, events 
 
   // Measured before anything is restored: a fresh adapter is the base model.
   const base = heldOut && (await evaluateHeldOut(engine, heldOut.examples));
+  const earlierBase = prepared.earlierHeldOut && (await evaluateHeldOut(engine, prepared.earlierHeldOut.examples));
+  const penalties = await prepared.createPenalties();
   const before = await answerSamples(loaded, config.samples);
 
   const notices: string[] = [];
@@ -92,7 +104,7 @@ export async function runTraining({ config, environment, resume, signal, events 
   };
   const evalEvery = config.training.evalEvery ?? Math.max(1, Math.ceil(prepared.totalSteps / 10));
   const outcome = await trainSupervised({
-    ...{ engine, totalSteps: prepared.totalSteps, checkpoints, start, signal },
+    ...{ engine, totalSteps: prepared.totalSteps, checkpoints, start, signal, penalties },
     batchesForEpoch: prepared.batchesForEpoch,
     learningRateAt: prepared.learningRateAt,
     validation: prepared.validation ? validationBatches(prepared, config) : [],
@@ -107,6 +119,7 @@ export async function runTraining({ config, environment, resume, signal, events 
       onStep(event) {
         log({
           ...{ step: event.step, epoch: event.epoch, loss: event.loss, learning_rate: event.learningRate, grad_norm: event.gradientNorm },
+          ...(event.penalty !== undefined && { weight_penalty: event.penalty }),
           ...{ tokens_per_second: event.tokensPerSecond, memory_mb: environment.peakMemoryBytes() / 1e6 },
         });
         events.onStep?.(event);
@@ -130,8 +143,9 @@ export async function runTraining({ config, environment, resume, signal, events 
   const after = await answerSamples(loaded, config.samples);
   const samples = config.samples.map((prompt, i) => ({ prompt, before: before[i]!, after: after[i]! }));
   const comparison = base && tuned && pairedBootstrap({ first: base.documents, second: tuned.documents, seed: config.training.seed });
+  const earlier = earlierBase && (await compareEarlier({ prepared, base: earlierBase, seed: config.training.seed }));
   await writeModel({ folder, loaded, config, environment });
-  const summary = { outcome, base: withoutDocuments(base), tuned: withoutDocuments(tuned), comparison, samples };
+  const summary = { outcome, base: withoutDocuments(base), tuned: withoutDocuments(tuned), comparison, earlier, samples };
   await folder.write(files.results, `${JSON.stringify(summary, null, 2)}\n`);
   const results = {
     ...(base && { base_loss: base.loss }),
@@ -140,7 +154,7 @@ export async function runTraining({ config, environment, resume, signal, events 
   };
   await writeManifest({ status: outcome.status, finishedAt: new Date().toISOString(), results });
   if (base && tuned && comparison) {
-    const facts = reportFacts({ prepared, environment, outcome, seconds });
+    const facts = reportFacts({ prepared, environment, outcome, seconds, earlier });
     const title = `Fine-tuning ${config.model.split("/").at(-1)} with ${config.method.name}`;
     await folder.write(
       files.report,
@@ -158,7 +172,28 @@ export async function runTraining({ config, environment, resume, signal, events 
       }),
     );
   }
-  return { outcome, folder: config.output, ...(base && { base }), ...(tuned && { tuned }), ...(comparison && { comparison }), samples };
+  return {
+    ...{ outcome, folder: config.output, samples },
+    ...(base && { base }),
+    ...(tuned && { tuned }),
+    ...(comparison && { comparison }),
+    ...(earlier && { earlier }),
+  };
+}
+
+/** What the updated model has forgotten, or gained, on the rows that the earlier run held out. */
+async function compareEarlier({
+  prepared,
+  base,
+  seed,
+}: {
+  prepared: PreparedRun;
+  base: HeldOutResult;
+  seed: number;
+}): Promise<EarlierData> {
+  const tuned = await evaluateHeldOut(prepared.engine, prepared.earlierHeldOut!.examples);
+  const comparison = pairedBootstrap({ first: base.documents, second: tuned.documents, seed });
+  return { before: base.loss, after: tuned.loss, documents: base.documents.length, comparison };
 }
 
 async function checkFolder({ folder, config, resume }: { folder: RunFolder; config: RunConfig; resume: boolean }): Promise<void> {
@@ -266,6 +301,7 @@ async function describeRun({ config, environment, prepared, startedAt }: Describ
     environment: environment.describe(prepared.loaded.backend.name),
     data: prepared.dataFiles.map(({ split, path, sha256, bytes, rows }) => ({ split, file: path, sha256, bytes, rows })),
     weights: await environment.hashModelFiles(await environment.openModelFolder(config.model)),
+    lineage: [...prepared.lineage],
     results: {},
   };
 }
@@ -288,11 +324,13 @@ function reportFacts({
   environment,
   outcome,
   seconds,
+  earlier,
 }: {
   prepared: PreparedRun;
   environment: RunEnvironment;
   outcome: TrainingOutcome;
   seconds: number;
+  earlier: EarlierData | undefined;
 }) {
   const machine = environment.describe(prepared.loaded.backend.name);
   const { train, heldOut } = prepared;
@@ -317,6 +355,14 @@ function reportFacts({
       "rows dropped": train.report.droppedOverlong + train.report.droppedUnsupervised,
       "held-out rows": heldOut?.report.rows ?? 0,
     },
+    ...(earlier && {
+      "Earlier data": {
+        "held-out rows": earlier.documents,
+        "loss before": earlier.before.toFixed(4),
+        "loss after": earlier.after.toFixed(4),
+        difference: `${earlier.comparison.difference.toFixed(4)} (95% interval ${earlier.comparison.low.toFixed(4)} to ${earlier.comparison.high.toFixed(4)})`,
+      },
+    }),
     Environment: Object.fromEntries(
       Object.entries(machine).map(([name, value]) =>
         name === "memoryBytes" ? ["memory", formatBytes(Number(value))] : [name, String(value)],

@@ -7,6 +7,7 @@ import type { Batch } from "../data/batch.ts";
 import type { TrainingEngine } from "../execution/engine.ts";
 import type { CheckpointStore, TrainerState, TrainingCheckpoint } from "./checkpoint.ts";
 import { observeLoss } from "./divergence.ts";
+import type { WeightPenalty } from "./weight-penalty.ts";
 
 export interface SupervisedOptions {
   readonly engine: TrainingEngine;
@@ -24,6 +25,8 @@ export interface SupervisedOptions {
   readonly saveEvery: number;
   readonly earlyStopping?: { readonly patience: number; readonly minDelta: number } | undefined;
   readonly plateau?: { readonly factor: number; readonly patience: number } | undefined;
+  /** Added to the loss of every step. */
+  readonly penalties?: readonly WeightPenalty[];
   readonly checkpoints?: CheckpointStore | undefined;
   /** Where an earlier run stopped; it is continued from there. */
   readonly start?: TrainingCheckpoint | undefined;
@@ -44,6 +47,8 @@ export interface StepEvent {
   /** Tokens that are not padding, by wall time of the step. */
   readonly tokensPerSecond: number;
   readonly tokens: number;
+  /** Of the weights, beside the loss; absent where there is none. */
+  readonly penalty?: number;
   readonly memoryBytes: number;
 }
 export interface EvaluationEvent {
@@ -134,6 +139,7 @@ async function takeStep(options: SupervisedOptions, { state, micro }: { state: T
     lossSum += result.lossSum;
   }
   const loss = lossSum / targets;
+  const penalties = (options.penalties ?? []).map((penalty) => penalty.addGradients());
   const gradientNorm = await engine.gradientNorm();
   const learningRate = options.learningRateAt(state.step) * state.plateauFactor;
   if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm)) {
@@ -146,7 +152,10 @@ async function takeStep(options: SupervisedOptions, { state, micro }: { state: T
   const gradientScale = maxGradNorm > 0 ? Math.min(1, maxGradNorm / (gradientNorm + 1e-6)) : 1;
   await engine.update({ learningRate, step: state.step + 1, gradientScale });
   const tokens = micro.reduce((sum, batch) => sum + batch.tokenCount, 0);
-  return { loss, learningRate, gradientNorm, tokens, tokensPerSecond: tokens / ((performance.now() - started) / 1000) };
+  return {
+    ...{ loss, learningRate, gradientNorm, tokens, tokensPerSecond: tokens / ((performance.now() - started) / 1000) },
+    ...(penalties.length > 0 && { penalty: penalties.reduce((sum, value) => sum + value, 0) }),
+  };
 }
 
 async function evaluateAndJudge(options: SupervisedOptions, state: TrainerState): Promise<TrainerState> {

@@ -6,15 +6,18 @@ import type { Batch } from "../../src/data/batch.ts";
 import { weightsOf } from "../../src/execution/checkpoint-weights.ts";
 import { createOptimizerOnGroups } from "../../src/execution/optimizer-on-groups.ts";
 import { loadParameters } from "../../src/execution/parameter-store.ts";
+import type { ReferenceModel } from "../../src/execution/reference-model.ts";
 import { SegmentedTrainingEngine } from "../../src/execution/training-engine.ts";
 import type { AttachedMethod, MethodTarget } from "../../src/methods/method.ts";
 import { createModel } from "../../src/models/families/registry.ts";
 import { describeModel } from "../../src/models/segments.ts";
 import { checkTensors, openCheckpoint } from "../../src/models/weights/checkpoint.ts";
 import { causalLm } from "../../src/objectives/causal-lm.ts";
+import type { Objective } from "../../src/objectives/objective.ts";
 import { adamw } from "../../src/optimizers/adamw.ts";
 import { openFolder } from "../../src/platform/node/files.ts";
 import { loadOnnxRuntime } from "../../src/platform/node/onnxruntime.ts";
+import type { DType } from "../../src/tensor/dtype.ts";
 
 export const reference = new URL("./reference/", import.meta.url).pathname;
 
@@ -25,9 +28,15 @@ export interface OpenOptions {
   attach(target: MethodTarget): AttachedMethod;
   readonly optimizer?: Partial<ReturnType<typeof adamw.configSchema.parse>>;
   readonly activationCheckpointing?: "none" | "block";
+  readonly objective?: { readonly objective: Objective; readonly config: unknown };
+  /** The frozen model that the objective compares with, made from the one that is trained. */
+  reference?(trained: ReferenceModel): ReferenceModel;
 }
 
-export async function openTinyModel({ folder, attach, optimizer = {}, activationCheckpointing = "none" }: OpenOptions) {
+const plainObjective = { objective: causalLm as Objective, config: { name: "causal-lm", labelSmoothing: 0 } as unknown };
+
+export async function openTinyModel(options: OpenOptions) {
+  const { folder, attach, optimizer = {}, activationCheckpointing = "none", objective = plainObjective } = options;
   const checkpoint = await openCheckpoint(openFolder(folder));
   const model = createModel(checkpoint.config);
   const { parameters, linears } = describeModel(model);
@@ -40,14 +49,15 @@ export async function openTinyModel({ folder, attach, optimizer = {}, activation
     random: createRandom(1),
     storable: backend.storable,
   });
+  const dtypeOf = (name: string): DType => store.parameters.get(name)!.tensor.dtype;
   const config = adamw.configSchema.parse({ name: "adamw", ...optimizer });
   const engine = new SegmentedTrainingEngine({
     ...{ backend, model, method, regularisers: [], store, activationCheckpointing },
-    ...{ objective: causalLm, objectiveConfig: { name: "causal-lm", labelSmoothing: 0 } },
-    dtypeOf: (name) => store.parameters.get(name)!.tensor.dtype,
+    ...{ objective: objective.objective, objectiveConfig: objective.config, dtypeOf },
+    reference: options.reference?.({ model, method, store, dtypeOf }),
     optimizer: await createOptimizerOnGroups({ backend, optimizer: adamw, config, groups: store.groups }),
   });
-  return { checkpoint, model, method, store, engine };
+  return { checkpoint, model, method, store, engine, dtypeOf };
 }
 
 /** Rows of equal length, one document each, every next token supervised. */

@@ -1,4 +1,4 @@
-/** tunesmith train: one configuration file, one run folder. Training runs in a worker thread; this thread shows progress. */
+/** tunesmith train: one configuration file, one run folder; --dry-run only says what it would do. */
 import { readFile } from "node:fs/promises";
 import { ConfigError } from "../../base/errors.ts";
 import { formatBytes, formatCount, formatDuration } from "../../base/units.ts";
@@ -8,8 +8,7 @@ import { estimateRun } from "../../runs/estimate.ts";
 import { prepareRun } from "../../runs/prepare.ts";
 import type { Command } from "../command.ts";
 import { createNodeEnvironment } from "../environment.ts";
-import { createProgress } from "../progress.ts";
-import { trainInWorker } from "../train-in-worker.ts";
+import { trainAndShow } from "../train-and-show.ts";
 
 interface Options {
   readonly resume: boolean;
@@ -20,7 +19,8 @@ interface Options {
 export const train = {
   name: "train",
   summary: "fine-tune a model as a configuration file says",
-  define(command, { print, log, signal }) {
+  define(command, context) {
+    const { print } = context;
     command
       .argument("<config>", "YAML or JSON file")
       .argument("[overrides...]", "single values, for example method.rank=32 training.maxSteps=100")
@@ -53,33 +53,7 @@ export const train = {
           }
           return;
         }
-        const progress = createProgress({ log, isTerminal: process.stderr.isTTY === true, logEvery: config.training.logEvery });
-        const result = await trainInWorker({ config, resume, signal, onEvent: progress.show, command: process.argv.slice(2) });
-        progress.end();
-        if (result.outcome.status === "interrupted") {
-          log(`interrupted after step ${result.outcome.step}; everything is saved. Continue with: tunesmith train ${file} --resume`);
-          process.exitCode = 1;
-          return;
-        }
-        if (json) {
-          print(JSON.stringify(result, null, 2));
-          return;
-        }
-        for (const { prompt, before, after } of result.samples)
-          print(`\n> ${prompt}\nbase:  ${before.replaceAll("\n", "\n       ")}\ntuned: ${after.replaceAll("\n", "\n       ")}`);
-        if (result.base && result.tuned && result.comparison) {
-          const { difference, low, high } = result.comparison;
-          const signed = (value: number): string => `${value < 0 ? "-" : "+"}${Math.abs(value).toFixed(3)}`;
-          print("");
-          print(
-            `held-out loss   base ${result.base.loss.toFixed(3)}  tuned ${result.tuned.loss.toFixed(3)}  difference ${signed(difference)} (95% interval ${signed(low)} to ${signed(high)})`,
-          );
-          print(`perplexity      base ${result.base.perplexity.toFixed(2)}  tuned ${result.tuned.perplexity.toFixed(2)}`);
-          print(
-            `token accuracy  base ${(100 * result.base.tokenAccuracy).toFixed(1)}%  tuned ${(100 * result.tuned.tokenAccuracy).toFixed(1)}%`,
-          );
-        }
-        print(`report          ${result.folder}/report.html`);
+        await trainAndShow({ config, resume, json, command: `tunesmith train ${file}`, context });
       });
   },
 } as const satisfies Command;

@@ -1,0 +1,101 @@
+/** Divergences from a teacher against torch, and the reference model inside the training engine. */
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { snapshot } from "../../src/execution/reference-model.ts";
+import { full } from "../../src/methods/full.ts";
+import { lora } from "../../src/methods/lora.ts";
+import { SegmentBuilder } from "../../src/models/segment-builder.ts";
+import { distillation } from "../../src/objectives/distillation.ts";
+import { gradients } from "../../src/tensor/autodiff.ts";
+import { interpret } from "../../src/tensor/interpret.ts";
+import { constant } from "../../src/tensor/ops/index.ts";
+import { batchOf, openTinyModel, reference } from "./tiny-model.ts";
+
+interface Fixture {
+  student: number[][];
+  teacher: number[][];
+  cases: { divergence: string; temperature: number; mixture: number; value: number; logitsGradient: number[][] }[];
+}
+const fixture = JSON.parse(readFileSync(`${reference}objectives/distillation.json`, "utf8")) as Fixture;
+const array = (rows: number[][]) => ({ shape: [rows.length, rows[0]!.length], data: Float64Array.from(rows.flat()) });
+const configOf = (more: object) => distillation.configSchema.parse({ name: "distillation", teacher: "start", ...more });
+
+describe.each(fixture.cases)("$divergence, temperature $temperature, mixture $mixture", ({ value, logitsGradient, ...config }) => {
+  it("agrees with torch in value and gradient", () => {
+    const { student, teacher } = fixture;
+    const [N, V] = [student.length, student[0]!.length];
+    const build = new SegmentBuilder({ prefix: "", hooks: [], isTraining: true, dtypeOf: () => "float32" });
+    const { graph } = build;
+    const features = graph.input("student", { dtype: "float32", shape: [N, V] });
+    const { lossSum } = distillation.build({
+      head: { features, vocabulary: { name: "identity", shape: [V, V], kind: "embedding" } },
+      labels: graph.input("labels", { dtype: "int64", shape: [N] }),
+      weights: graph.input("weights", { dtype: "float32", shape: [N] }),
+      referenceLogits: graph.input("teacher", { dtype: "float32", shape: [N, V] }),
+      build,
+      config: configOf({ ...config, labelWeight: 0, divergenceWeight: 1 }),
+    });
+    const [gradient] = gradients({ graph, outputs: [{ value: lossSum, gradient: constant(graph, 1 / N) }], wrt: [features] });
+    graph.output("lossSum", lossSum);
+    graph.output("gradient", gradient!);
+    const identity = student[0]!.map((_, i) => student[0]!.map((__, j) => Number(i === j)));
+    const labels = { shape: [N], data: new Float64Array(N) };
+    const weights = { shape: [N], data: new Float64Array(N).fill(1) };
+    const found = interpret(graph, { student: array(student), teacher: array(teacher), identity: array(identity), labels, weights });
+    expect(found.lossSum!.data[0]! / N).toBeCloseTo(value, 5);
+    for (const [i, expected] of logitsGradient.flat().entries()) expect(found.gradient!.data[i]).toBeCloseTo(expected, 5);
+  });
+});
+
+const folder = (family: string): string => `${reference}families/${family}`;
+const batch = batchOf([
+  [5, 9, 3, 7, 1, 4, 8, 2],
+  [2, 2, 6, 1, 9, 3, 5, 7],
+]);
+const step = { gradientScale: 1 / batch.targetLabels.length, seed: 0 };
+
+describe("a reference model in the engine", () => {
+  it("pulls with no force while the model is still itself, and back once it has moved", async () => {
+    const opened = await openTinyModel({
+      ...{ folder: folder("llama"), attach: (target) => lora.attach(target, lora.configSchema.parse({ name: "lora", rank: 2 })) },
+      objective: { objective: distillation, config: configOf({ divergence: "reverse-kl", labelWeight: 0, divergenceWeight: 1 }) },
+      reference: snapshot,
+    });
+    const { engine, store } = opened;
+    const start = await engine.accumulate(batch, step);
+    expect(Math.abs(start.lossSum)).toBeLessThan(1e-4);
+    expect(await engine.gradientNorm()).toBeLessThan(1e-5);
+    for (const { spec, tensor } of store.parameters.values()) if (spec.name.includes("lora_B")) (tensor.data as Float32Array).fill(0.05);
+    await engine.update({ learningRate: 0, step: 1, gradientScale: 1 });
+    const moved = await engine.accumulate(batch, step);
+    expect(moved.lossSum).toBeGreaterThan(0.01);
+    expect(await engine.gradientNorm()).toBeGreaterThan(1e-3);
+  });
+
+  it("is the causal-lm objective where only the labels count, and evaluates as that always", async () => {
+    const plain = await openTinyModel({ folder: folder("llama"), attach: () => full.attach() });
+    const teacher = await openTinyModel({ folder: folder("gpt2"), attach: () => full.attach() });
+    const distilled = await openTinyModel({
+      ...{ folder: folder("llama"), attach: () => full.attach(), reference: () => teacher },
+      objective: { objective: distillation, config: configOf({ labelWeight: 1, divergenceWeight: 0 }) },
+    });
+    const [a, b] = [await plain.engine.accumulate(batch, step), await distilled.engine.accumulate(batch, step)];
+    expect(b.lossSum).toBeCloseTo(a.lossSum, 4);
+    expect(await distilled.engine.gradientNorm()).toBeCloseTo(await plain.engine.gradientNorm(), 5);
+    expect((await distilled.engine.evaluate(batch)).lossSum).toBeCloseTo((await plain.engine.evaluate(batch)).lossSum, 4);
+  });
+
+  it("learns a teacher of another family and width", async () => {
+    const teacher = await openTinyModel({ folder: folder("gpt2"), attach: () => full.attach() });
+    const { engine } = await openTinyModel({
+      ...{ folder: folder("llama"), attach: () => full.attach(), reference: () => teacher },
+      objective: { objective: distillation, config: configOf({ labelWeight: 0, divergenceWeight: 1 }) },
+    });
+    const losses: number[] = [];
+    for (let i = 1; i <= 20; i++) {
+      losses.push((await engine.accumulate(batch, step)).lossSum);
+      await engine.update({ learningRate: 1e-2, step: i, gradientScale: 1 });
+    }
+    expect(losses.at(-1)).toBeLessThan(0.5 * losses[0]!);
+  });
+});

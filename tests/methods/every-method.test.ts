@@ -1,0 +1,109 @@
+/** Every registered method on a tiny GPT-2 (joint projections, Conv1D, biases) and a tiny Llama: what all of them must keep. */
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { createRandom } from "../../src/base/random.ts";
+import { encodeAdapter, readAdapter } from "../../src/execution/adapter-files.ts";
+import { untouched } from "../../src/execution/loaded-model.ts";
+import { loadParameters, type WeightSource } from "../../src/execution/parameter-store.ts";
+import type { AttachedMethod, Method, MethodTarget } from "../../src/methods/method.ts";
+import { methods } from "../../src/methods/registry.ts";
+import { createModel } from "../../src/models/families/registry.ts";
+import { describeModel } from "../../src/models/segments.ts";
+import { openFolder, writeFileAtomic } from "../../src/platform/node/files.ts";
+import { batchOf, openTinyModel, reference } from "../conformance/tiny-model.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "tunesmith-methods-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** What a method needs beside its name here. */
+const needed: Readonly<Record<string, object>> = {
+  freeze: { trainable: ["*.1.*"] },
+  "new-tokens": { tokens: [7, 21] },
+};
+/** Methods that the paper does not start at the base model. */
+const startElsewhere = new Set<string>([]);
+/** Methods that have nothing to train in Llama, which has no biases. */
+const notInLlama = new Set<string>(["bitfit"]);
+
+const batch = batchOf([
+  [3, 5, 7, 9, 11, 13, 15, 17],
+  [20, 21, 22, 23, 24, 25, 26, 27],
+]);
+const cases = (methods as readonly Method[]).flatMap((method) =>
+  ["gpt2", "llama"].filter((family) => family !== "llama" || !notInLlama.has(method.name)).map((family) => ({ method, family })),
+);
+
+/** A base of the same family with twice the width; its weights are zeros. */
+async function openWider(family: string, attach: (target: MethodTarget) => AttachedMethod) {
+  const config = JSON.parse(readFileSync(`${reference}families/${family}/config.json`, "utf8")) as Record<string, unknown>;
+  const model = createModel({ ...config, hidden_size: 64, n_embd: 64, head_dim: 16, intermediate_size: 96 });
+  const description = describeModel(model);
+  const method = attach({ model, ...description });
+  const sizes = new Map(description.parameters.map(({ name, shape }) => [name, shape.reduce((product, n) => product * n, 1)]));
+  const source: WeightSource = {
+    dtypeOf: () => "float32",
+    readInto: async () => {},
+    readFloat32: async (name) => new Float32Array(sizes.get(name)!),
+  };
+  const store = await loadParameters({ specs: description.parameters, method, source, random: createRandom(1), storable: ["float32"] });
+  return { method, store };
+}
+
+describe.each(cases)("$method.name on $family", ({ method, family }) => {
+  const config = method.configSchema.parse({ name: method.name, ...needed[method.name] });
+  const open = (learningRate = 1e-2) =>
+    openTinyModel({
+      folder: `${reference}families/${family}`,
+      attach: (target) => method.attach(target, config),
+      optimizer: { learningRate },
+    });
+  const step = async ({ engine }: Awaited<ReturnType<typeof open>>, number: number): Promise<number> => {
+    const { lossSum, tokens } = await engine.accumulate(batch, { gradientScale: 1 / batch.targetLabels.length, seed: number });
+    await engine.update({ learningRate: 1e-2, step: number, gradientScale: 1 });
+    return lossSum / tokens;
+  };
+  const loss = async ({ engine }: Awaited<ReturnType<typeof open>>): Promise<number> => {
+    const { lossSum, tokens } = await engine.evaluate(batch);
+    return lossSum / tokens;
+  };
+
+  it.skipIf(startElsewhere.has(method.name))("starts at the base model", async () => {
+    const base = await openTinyModel({ folder: `${reference}families/${family}`, attach: () => untouched });
+    expect(await loss(await open())).toBeCloseTo(await loss(base), 5);
+  });
+
+  it("learns, and moves only what it trains", async () => {
+    const opened = await open();
+    const before = new Map(
+      [...opened.store.parameters].map(([name, { tensor }]) => [name, Float32Array.from(tensor.data as Float32Array)]),
+    );
+    const first = await loss(opened);
+    for (let i = 1; i <= 5; i++) await step(opened, i);
+    expect(await loss(opened)).toBeLessThan(first);
+    const moved = [...opened.store.parameters].filter(([name, { tensor }]) =>
+      (tensor.data as Float32Array).some((value, i) => value !== before.get(name)![i]),
+    );
+    expect(moved.length).toBeGreaterThan(0);
+    expect(moved.filter(([name]) => !opened.method.trains(name)).map(([name]) => name)).toEqual([]);
+  });
+
+  it("comes back from its files", async () => {
+    const opened = await open();
+    if (!opened.method.adapter) return; // it trains the base's own weights, which are written whole
+    for (let i = 1; i <= 3; i++) await step(opened, i);
+    const path = join(folder, `${method.name}-${family}`);
+    for (const [file, content] of Object.entries(encodeAdapter({ ...opened, baseModel: family })))
+      await writeFileAtomic(join(path, file), content);
+    const adapter = await readAdapter(openFolder(path));
+    const again = await openTinyModel({
+      folder: `${reference}families/${family}`,
+      attach: (target) => adapter.method.attach(target, adapter.config),
+    });
+    adapter.loadInto(again.store, again.method);
+    expect(await loss(again)).toBeCloseTo(await loss(opened), 5);
+    const { method: onWider, store: wider } = await openWider(family, (target) => adapter.method.attach(target, adapter.config));
+    expect(() => adapter.loadInto(wider, onWider)).toThrow(/does not fit this base model/);
+  });
+});
