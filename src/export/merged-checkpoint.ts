@@ -30,8 +30,13 @@ export async function companionFiles(folder: Folder): Promise<Record<string, Fil
   return files;
 }
 
-/** Every tensor keeps the element type it has in the base checkpoint. */
-export async function mergedCheckpointFiles(loaded: LoadedModel, base: Folder): Promise<Record<string, FileContent>> {
+/** Every tensor keeps the element type it has in the base checkpoint.
+ * @param valuesOf `mergedParameter`, or `unmergedParameter` to take the adapter out of a merged checkpoint again */
+export async function mergedCheckpointFiles(
+  loaded: LoadedModel,
+  base: Folder,
+  valuesOf: typeof mergedParameter = mergedParameter,
+): Promise<Record<string, FileContent>> {
   const { checkpoint, store, method } = loaded;
   const files = await companionFiles(base);
   const tensors = new Map<string, TensorToWrite>();
@@ -43,7 +48,7 @@ export async function mergedCheckpointFiles(loaded: LoadedModel, base: Folder): 
       dtype,
       shape: spec.shape,
       async read() {
-        const { data } = mergedParameter({ name: spec.name, store, method });
+        const { data } = valuesOf({ name: spec.name, store, method });
         return bytesOf(dtype === "F16" ? float32ToFloat16(data) : dtype === "BF16" ? float32ToBfloat16(data) : data);
       },
     });

@@ -40,6 +40,11 @@ export const lora = defineMethod({
     for (const module of selectModules([...byModule.keys()], config.targetModules))
       adapted.set(module, adapt(byModule.get(module)!, config));
     const saved = savedParameters(target, config);
+    /** A weight with its update added (sign 1) or taken away (-1); undefined where it has none. */
+    const fold = (name: string, weight: ParameterData, read: (name: string) => ParameterData, sign: 1 | -1): ParameterData | undefined => {
+      const linear = name.endsWith(".weight") ? adapted.get(name.replace(/\.weight$/, "")) : undefined;
+      return linear && addUpdate(weight, { linear, scale: sign * linear.scale, a: read(linear.a.name), b: read(linear.b.name) });
+    };
 
     return {
       hooks: {
@@ -56,10 +61,13 @@ export const lora = defineMethod({
       adapter: {
         config: (baseModel) => peftConfig(baseModel, config, [...adapted.values()]),
         fileName: (name) => `base_model.model.${name}`,
-        merge(name, base, read) {
-          const linear = adapted.get(name.replace(/\.weight$/, ""));
-          if (!linear || !name.endsWith(".weight")) return saved.has(name) ? read(name) : undefined;
-          return mergeInto(base, { linear, a: read(linear.a.name), b: read(linear.b.name) });
+        merge: (name, base, read) => (saved.has(name) ? read(name) : fold(name, base, read, 1)),
+        unmerge(name, merged, read) {
+          if (saved.has(name))
+            throw new UnsupportedError(
+              `${name} was trained whole (modulesToSave), so the base's values are gone. Take them from the base.`,
+            );
+          return fold(name, merged, read, -1);
         },
       },
     };
@@ -154,9 +162,16 @@ function savedParameters({ model, parameters }: MethodTarget, config: LoraConfig
   return saved;
 }
 
+interface Update {
+  readonly linear: AdaptedLinear;
+  readonly scale: number;
+  readonly a: ParameterData;
+  readonly b: ParameterData;
+}
+
 /** W + scale B A, in the layout of W; products in float64, rounded once. */
-function mergeInto(base: ParameterData, { linear, a, b }: { linear: AdaptedLinear; a: ParameterData; b: ParameterData }): ParameterData {
-  const { inFeatures, outFeatures, scale, layout } = linear;
+function addUpdate(base: ParameterData, { linear, scale, a, b }: Update): ParameterData {
+  const { inFeatures, outFeatures, layout } = linear;
   const rank = a.shape[0]!;
   const merged = new Float32Array(base.data.length);
   const row = new Float64Array(inFeatures);

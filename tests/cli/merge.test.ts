@@ -115,6 +115,34 @@ describe("tunesmith merge", () => {
   });
 });
 
+describe("tunesmith export --format unmerged", () => {
+  it("takes a merged adapter out again", async () => {
+    const base = await changedCheckpoint(checkpoint, (name) => [name]); // float32
+    const adapter = join(folder, "adapter");
+    const module = "base_model.model.model.layers.1.self_attn.q_proj";
+    const factor = (shape: number[]): TensorToWrite => ({
+      ...{ dtype: "F32", shape },
+      read: async () => bytesOf(Float32Array.from({ length: shape[0]! * shape[1]! }, (_, i) => Math.sin(i))),
+    });
+    const tensors = new Map([
+      [`${module}.lora_A.weight`, factor([2, 192])],
+      [`${module}.lora_B.weight`, factor([192, 2])],
+    ]);
+    await writeFileAtomic(join(adapter, "adapter_model.safetensors"), encodeSafetensors(tensors));
+    const config = { peft_type: "LORA", r: 2, lora_alpha: 2, target_modules: ["model.layers.1.self_attn.q_proj"] };
+    writeFileSync(join(adapter, "adapter_config.json"), JSON.stringify(config));
+    const [merged, unmerged] = [join(folder, "with"), join(folder, "without")];
+    expect((await runCli(["export", base, merged, "--adapter", adapter])).code).toBe(0);
+    expect((await runCli(["export", merged, unmerged, "--adapter", adapter, "--format", "unmerged"])).code).toBe(0);
+    const [start, tuned, end] = await Promise.all([base, merged, unmerged].map((path) => openCheckpoint(openFolder(path))));
+    expect(await largestDifference(start!, tuned!)).toBeGreaterThan(0.5);
+    expect(await largestDifference(start!, end!)).toBeLessThan(1e-6);
+    expect(await runCli(["export", merged, join(folder, "no"), "--format", "unmerged"])).toMatchObject({
+      ...{ code: 2, stderr: expect.stringMatching(/--format unmerged needs a merged model folder/) },
+    });
+  });
+});
+
 const hashes = ["1", "2"].map((digit) => digit.repeat(64)) as [string, string];
 const wrong: Record<string, { recipe(): Record<string, unknown> | Promise<Record<string, unknown>>; code: number; says: RegExp[] }> = {
   "an unknown combination type": {
