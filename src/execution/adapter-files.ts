@@ -13,6 +13,8 @@ const configFile = "adapter_config.json";
 const weightsFile = "adapter_model.safetensors";
 
 export interface Adapter {
+  /** Its folder. */
+  readonly name: string;
   readonly method: Method;
   readonly config: unknown;
   readonly baseModel: string | undefined;
@@ -38,6 +40,7 @@ export async function readAdapter(folder: Folder): Promise<Adapter> {
   for (const [name, entry] of file.tensors)
     tensors.set(name, { shape: entry.shape, data: toFloat32({ name, dtype: entry.dtype, bytes: await readTensor(file, entry) }) });
   return {
+    name: folder.name,
     method,
     config: method.fromPeft!(json),
     baseModel: typeof json.base_model_name_or_path === "string" ? json.base_model_name_or_path : undefined,

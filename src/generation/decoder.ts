@@ -19,7 +19,8 @@ export interface Decoder {
   feed(ids: readonly number[]): Promise<Float32Array>;
   /** Tokens in the cache. */
   readonly length: number;
-  reset(): void;
+  /** Begins a new sequence. @param adapterId which of several stacked adapters acts, counted from 1; 0 is the base alone */
+  reset(adapterId?: number): void;
 }
 
 interface Compiled {
@@ -53,12 +54,14 @@ export async function createDecoder({ backend, model, method, store }: DecoderOp
   const noPast: HostTensor = { dtype: "float32", dims: [1, model.numKeyValueHeads, 0, model.headDim], data: new Float32Array(0) };
   let cache: { pastKey: HostTensor; pastValue: HostTensor }[] = [];
   let length = 0;
+  let adapterIds = int64(Int32Array.of(0), [1]);
 
   return {
     get length() {
       return length;
     },
-    reset() {
+    reset(adapterId = 0) {
+      adapterIds = int64(Int32Array.of(adapterId), [1]);
       cache = [];
       length = 0;
     },
@@ -71,7 +74,12 @@ export async function createDecoder({ backend, model, method, store }: DecoderOp
         await run(embedding, { inputIds: int64(Int32Array.from(ids), [1, tokens]), positionIds: int64(positionIds, [1, tokens]) })
       ).hidden!;
       for (const [layer, block] of blocks.entries()) {
-        const outputs = await run(block, { ...blockContext(layer), hidden, ...(cache[layer] ?? { pastKey: noPast, pastValue: noPast }) });
+        const outputs = await run(block, {
+          ...blockContext(layer),
+          adapterIds,
+          hidden,
+          ...(cache[layer] ?? { pastKey: noPast, pastValue: noPast }),
+        });
         hidden = outputs.hidden!;
         cache[layer] = { pastKey: outputs.presentKey!, pastValue: outputs.presentValue! };
       }

@@ -35,10 +35,7 @@ export const lora = defineMethod({
   peftType: "LORA",
 
   attach(target: MethodTarget, config: LoraConfig): AttachedMethod {
-    const byModule = new Map(target.linears.map((linear) => [linear.module, linear]));
-    const adapted = new Map<string, AdaptedLinear>();
-    for (const module of selectModules([...byModule.keys()], config.targetModules))
-      adapted.set(module, adapt(byModule.get(module)!, config));
+    const adapted = adaptedLinears(target, config);
     const saved = savedParameters(target, config);
     /** A weight with its update added (sign 1) or taken away (-1); undefined where it has none. */
     const fold = (name: string, weight: ParameterData, read: (name: string) => ParameterData, sign: 1 | -1): ParameterData | undefined => {
@@ -104,12 +101,18 @@ export const lora = defineMethod({
   },
 });
 
-interface AdaptedLinear extends LinearModule {
+export interface AdaptedLinear extends LinearModule {
   /** [rank, in]. */
   readonly a: AddedParameter;
   /** [out, rank]. */
   readonly b: AddedParameter;
   readonly scale: number;
+}
+
+/** The layers that an adapter reaches, by module. @throws ConfigError if a target matches nothing or a rank is too large */
+export function adaptedLinears({ linears }: Pick<MethodTarget, "linears">, config: LoraConfig): Map<string, AdaptedLinear> {
+  const byModule = new Map(linears.map((linear) => [linear.module, linear]));
+  return new Map(selectModules([...byModule.keys()], config.targetModules).map((module) => [module, adapt(byModule.get(module)!, config)]));
 }
 
 function adapt(linear: LinearModule, config: LoraConfig): AdaptedLinear {

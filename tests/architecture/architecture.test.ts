@@ -73,7 +73,7 @@ describe("floors", () => {
 
 describe("registries", () => {
   const notMembers =
-    /registry|\.test|^(combiner|command|format|method|objective|optimizer|schedule|processor|index|define|match-modules|regularisers|largest-first|sample-token|softmax|error-function|backend|reference)\.ts$/;
+    /registry|\.test|^(combiner|command|format|method|objective|optimizer|schedule|processor|index|define|match-modules|lora-stack|regularisers|largest-first|sample-token|softmax|error-function|backend|reference)\.ts$/;
   it.each([
     "src/data/formats",
     "src/methods",

@@ -115,22 +115,49 @@ describe("tunesmith merge", () => {
   });
 });
 
+/** An adapter of rank 2 for one square projection of the example checkpoint. */
+async function smallAdapter(module: string, size: number): Promise<string> {
+  const path = join(folder, `adapter-${++count}`);
+  const factor = (shape: number[]): TensorToWrite => ({
+    ...{ dtype: "F32", shape },
+    read: async () => bytesOf(Float32Array.from({ length: shape[0]! * shape[1]! }, (_, i) => size * Math.sin(i))),
+  });
+  const tensors = new Map([
+    [`base_model.model.${module}.lora_A.weight`, factor([2, 192])],
+    [`base_model.model.${module}.lora_B.weight`, factor([192, 2])],
+  ]);
+  await writeFileAtomic(join(path, "adapter_model.safetensors"), encodeSafetensors(tensors));
+  writeFileSync(join(path, "adapter_config.json"), JSON.stringify({ peft_type: "LORA", r: 2, lora_alpha: 2, target_modules: [module] }));
+  return path;
+}
+
+describe("tunesmith generate with several adapters", () => {
+  it("answers once with each, as each alone", async () => {
+    const paths = [await smallAdapter("model.layers.1.self_attn.q_proj", 1), await smallAdapter("model.layers.0.self_attn.o_proj", 0.5)];
+    const generate = async (...adapters: string[]) => {
+      const options = ["--raw", "--temperature", "0", "--max-new-tokens", "6", ...adapters.flatMap((path) => ["--adapter", path])];
+      const { stdout, stderr, code } = await runCli(["generate", checkpoint, "The bear", ...options]);
+      expect(stderr).not.toMatch(/error/);
+      expect(code).toBe(0);
+      return stdout;
+    };
+    const alone = [await generate(paths[0]!), await generate(paths[1]!)];
+    expect(alone[0]).not.toBe(alone[1]);
+    expect(await generate(...paths)).toBe(`[${paths[0]}]\n${alone[0]}[${paths[1]}]\n${alone[1]}`);
+  });
+
+  it("other commands take one", async () => {
+    const path = await smallAdapter("model.layers.1.self_attn.q_proj", 1);
+    const { code, stderr } = await runCli(["chat", checkpoint, "--adapter", path, "--adapter", path]);
+    expect(stderr).toMatch(/2 adapters are named .*; this command takes one/);
+    expect(code).toBe(2);
+  });
+});
+
 describe("tunesmith export --format unmerged", () => {
   it("takes a merged adapter out again", async () => {
     const base = await changedCheckpoint(checkpoint, (name) => [name]); // float32
-    const adapter = join(folder, "adapter");
-    const module = "base_model.model.model.layers.1.self_attn.q_proj";
-    const factor = (shape: number[]): TensorToWrite => ({
-      ...{ dtype: "F32", shape },
-      read: async () => bytesOf(Float32Array.from({ length: shape[0]! * shape[1]! }, (_, i) => Math.sin(i))),
-    });
-    const tensors = new Map([
-      [`${module}.lora_A.weight`, factor([2, 192])],
-      [`${module}.lora_B.weight`, factor([192, 2])],
-    ]);
-    await writeFileAtomic(join(adapter, "adapter_model.safetensors"), encodeSafetensors(tensors));
-    const config = { peft_type: "LORA", r: 2, lora_alpha: 2, target_modules: ["model.layers.1.self_attn.q_proj"] };
-    writeFileSync(join(adapter, "adapter_config.json"), JSON.stringify(config));
+    const adapter = await smallAdapter("model.layers.1.self_attn.q_proj", 1);
     const [merged, unmerged] = [join(folder, "with"), join(folder, "without")];
     expect((await runCli(["export", base, merged, "--adapter", adapter])).code).toBe(0);
     expect((await runCli(["export", merged, unmerged, "--adapter", adapter, "--format", "unmerged"])).code).toBe(0);
