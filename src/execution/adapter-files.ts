@@ -13,6 +13,8 @@ const configFile = "adapter_config.json";
 const weightsFile = "adapter_model.safetensors";
 
 export interface Adapter {
+  /** Its folder. */
+  readonly name: string;
   readonly method: Method;
   readonly config: unknown;
   readonly baseModel: string | undefined;
@@ -38,6 +40,7 @@ export async function readAdapter(folder: Folder): Promise<Adapter> {
   for (const [name, entry] of file.tensors)
     tensors.set(name, { shape: entry.shape, data: toFloat32({ name, dtype: entry.dtype, bytes: await readTensor(file, entry) }) });
   return {
+    name: folder.name,
     method,
     config: method.fromPeft!(json),
     baseModel: typeof json.base_model_name_or_path === "string" ? json.base_model_name_or_path : undefined,
@@ -110,14 +113,29 @@ export function encodeAdapter({
   return { [configFile]: `${JSON.stringify(adapter.config(baseModel), null, 2)}\n`, [weightsFile]: encodeSafetensors(sorted) };
 }
 
+interface Folding {
+  readonly name: string;
+  readonly store: ParameterStore;
+  readonly method: AttachedMethod;
+}
+
 /** A parameter of the base with the adapter folded in, or as it is where the method has nothing to fold. */
-export function mergedParameter({ name, store, method }: { name: string; store: ParameterStore; method: AttachedMethod }): ParameterData {
-  const read = (of: string): ParameterData => {
-    const { spec, tensor } = store.parameters.get(of)!;
-    const bytes = new Uint8Array(tensor.data.buffer, tensor.data.byteOffset, tensor.data.byteLength);
-    const dtype = ({ float32: "F32", float16: "F16", bfloat16: "BF16" } as const)[tensor.dtype as "float32"];
-    return { shape: spec.shape, data: toFloat32({ name: of, dtype, bytes }) };
-  };
-  const base = read(name);
-  return method.adapter?.merge?.(name, base, read) ?? base;
+export function mergedParameter({ name, store, method }: Folding): ParameterData {
+  const base = readStored(store, name);
+  return method.adapter?.merge?.(name, base, (of) => readStored(store, of)) ?? base;
+}
+
+/** The base's parameter, where the store holds merged ones beside the adapter that was merged into them.
+ * @throws UnsupportedError if the method cannot be undone */
+export function unmergedParameter({ name, store, method }: Folding): ParameterData {
+  if (!method.adapter?.unmerge) throw new UnsupportedError("this method's merge cannot be undone. Use the base model itself.");
+  const merged = readStored(store, name);
+  return method.adapter.unmerge(name, merged, (of) => readStored(store, of)) ?? merged;
+}
+
+function readStored(store: ParameterStore, name: string): ParameterData {
+  const { spec, tensor } = store.parameters.get(name)!;
+  const bytes = new Uint8Array(tensor.data.buffer, tensor.data.byteOffset, tensor.data.byteLength);
+  const dtype = ({ float32: "F32", float16: "F16", bfloat16: "BF16" } as const)[tensor.dtype as "float32"];
+  return { shape: spec.shape, data: toFloat32({ name, dtype, bytes }) };
 }
