@@ -11,31 +11,37 @@ import { createBackend, resolveModelPath } from "./environment.ts";
 export interface ModelChoice {
   /** A checkpoint folder, or a run's folder. */
   readonly model: string;
-  /** An adapter folder, or a run's folder. */
-  readonly adapter?: string | undefined;
+  /** Adapter folders or run folders, beside the run's own where the model is a run. */
+  readonly adapter?: string | readonly string[] | undefined;
   readonly device: string;
+  /** True if the command can switch between adapters. */
+  readonly takesSeveral?: boolean;
 }
 
 export interface OpenedModel {
   readonly loaded: LoadedModel;
   readonly basePath: string;
+  /** The first. */
   readonly adapterPath: string | undefined;
+  /** In the order of their ids, which count from 1. */
+  readonly adapterPaths: readonly string[];
 }
 
-/** @throws ConfigError if a run folder has neither an adapter nor a model */
-export async function openChosenModel({ model, adapter, device }: ModelChoice): Promise<OpenedModel> {
-  let [basePath, adapterPath] = [model, adapter];
+/** @throws ConfigError if a run folder has neither an adapter nor a model, or there are more adapters than the command takes */
+export async function openChosenModel({ model, adapter = [], device, takesSeveral = false }: ModelChoice): Promise<OpenedModel> {
   const run = await runFolder(model);
-  if (run) ({ basePath, adapterPath } = run);
-  else if (adapter !== undefined) adapterPath = (await runFolder(adapter))?.adapterPath ?? adapter;
-  const loadedAdapter = adapterPath === undefined ? undefined : await readAdapter(openFolder(adapterPath));
-  basePath = await resolveModelPath(basePath);
+  const given = await Promise.all([adapter].flat().map(async (path) => (await runFolder(path))?.adapterPath ?? path));
+  const adapterPaths = run?.adapterPath === undefined ? given : [run.adapterPath, ...given];
+  if (adapterPaths.length > 1 && !takesSeveral)
+    throw new ConfigError(`${adapterPaths.length} adapters are named (${adapterPaths.join(", ")}); this command takes one.`);
+  const adapters = await Promise.all(adapterPaths.map((path) => readAdapter(openFolder(path))));
+  const basePath = await resolveModelPath(run?.basePath ?? model);
   const loaded = await openModel({
     folder: openFolder(basePath),
     backend: await createBackend(device),
-    ...(loadedAdapter && { adapter: loadedAdapter }),
+    ...(adapters.length > 1 ? { adapters } : adapters[0] && { adapter: adapters[0] }),
   });
-  return { loaded, basePath, adapterPath };
+  return { loaded, basePath, adapterPath: adapterPaths[0], adapterPaths };
 }
 
 /** Base and adapter of a run's folder; undefined if this is not one. */

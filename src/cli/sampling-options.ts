@@ -13,7 +13,7 @@ export interface SamplingFlags {
   readonly maxNewTokens: number;
   readonly stop: string[];
   readonly seed: number;
-  readonly adapter?: string;
+  readonly adapter: string[];
   readonly device: string;
 }
 
@@ -25,7 +25,12 @@ const number = (text: string): number => {
 
 export const addSamplingOptions = (command: Commander): Commander =>
   command
-    .option("--adapter <folder>", "PEFT adapter or run folder to put on the model")
+    .option(
+      "--adapter <folder>",
+      "PEFT adapter or run folder to put on the model; generate takes several, each after --adapter",
+      (path, others: string[]) => [...others, path],
+      [],
+    )
     .option("--temperature <t>", "0 takes the most likely token", number, 0.7)
     .option("--top-k <k>", "keep the k most likely tokens; 0 keeps all", number, 0)
     .option("--top-p <p>", "keep the smallest set of tokens with this probability", number, 1)

@@ -14,6 +14,8 @@ const configFile = "adapter_config.json";
 const weightsFiles = ["adapter_model.safetensors", "adapter.safetensors"] as const;
 
 export interface Adapter {
+  /** Its folder. */
+  readonly name: string;
   readonly method: Method;
   readonly config: unknown;
   readonly baseModel: string | undefined;
@@ -43,6 +45,7 @@ export async function readAdapter(folder: Folder): Promise<Adapter> {
   for (const [name, entry] of file.tensors)
     tensors.set(name, { shape: entry.shape, data: toFloat32({ name, dtype: entry.dtype, bytes: await readTensor(file, entry) }) });
   return {
+    name: folder.name,
     method,
     config: method.fromPeft!(json),
     baseModel: [json.base_model_name_or_path, json.model_name].find((name) => typeof name === "string"),
@@ -129,14 +132,29 @@ export function encodeAdapter({
 const withFloats = (json: string, fields: readonly string[]): string =>
   fields.reduce((text, field) => text.replace(new RegExp(`("${field}": -?\\d+)(?=,?\n)`, "g"), "$1.0"), json);
 
+interface Folding {
+  readonly name: string;
+  readonly store: ParameterStore;
+  readonly method: AttachedMethod;
+}
+
 /** A parameter of the base with the adapter folded in, or as it is where the method has nothing to fold. */
-export function mergedParameter({ name, store, method }: { name: string; store: ParameterStore; method: AttachedMethod }): ParameterData {
-  const read = (of: string): ParameterData => {
-    const { spec, tensor } = store.parameters.get(of)!;
-    const bytes = new Uint8Array(tensor.data.buffer, tensor.data.byteOffset, tensor.data.byteLength);
-    const dtype = ({ float32: "F32", float16: "F16", bfloat16: "BF16" } as const)[tensor.dtype as "float32"];
-    return { shape: spec.shape, data: toFloat32({ name: of, dtype, bytes }) };
-  };
-  const base = read(name);
-  return method.adapter?.merge?.(name, base, read) ?? base;
+export function mergedParameter({ name, store, method }: Folding): ParameterData {
+  const base = readStored(store, name);
+  return method.adapter?.merge?.(name, base, (of) => readStored(store, of)) ?? base;
+}
+
+/** The base's parameter, where the store holds merged ones beside the adapter that was merged into them.
+ * @throws UnsupportedError if the method cannot be undone */
+export function unmergedParameter({ name, store, method }: Folding): ParameterData {
+  if (!method.adapter?.unmerge) throw new UnsupportedError("this method's merge cannot be undone. Use the base model itself.");
+  const merged = readStored(store, name);
+  return method.adapter.unmerge(name, merged, (of) => readStored(store, of)) ?? merged;
+}
+
+function readStored(store: ParameterStore, name: string): ParameterData {
+  const { spec, tensor } = store.parameters.get(name)!;
+  const bytes = new Uint8Array(tensor.data.buffer, tensor.data.byteOffset, tensor.data.byteLength);
+  const dtype = ({ float32: "F32", float16: "F16", bfloat16: "BF16" } as const)[tensor.dtype as "float32"];
+  return { shape: spec.shape, data: toFloat32({ name, dtype, bytes }) };
 }

@@ -11,6 +11,7 @@ import { describeModel } from "../models/segments.ts";
 import { type Checkpoint, checkTensors, openCheckpoint } from "../models/weights/checkpoint.ts";
 import type { DType } from "../tensor/dtype.ts";
 import type { Adapter } from "./adapter-files.ts";
+import { stackAdapters } from "./adapter-stack.ts";
 import { weightsOf } from "./checkpoint-weights.ts";
 import { loadParameters, type ParameterStore } from "./parameter-store.ts";
 
@@ -31,6 +32,8 @@ export interface OpenModelOptions {
   readonly method?: { readonly method: Method; readonly config: unknown };
   /** An adapter to put on the base; brings its own method. */
   readonly adapter?: Adapter;
+  /** Several LoRA adapters at once; the decoder's `reset` says which acts. */
+  readonly adapters?: readonly Adapter[];
   readonly seed?: number;
 }
 
@@ -41,18 +44,21 @@ export const untouched: AttachedMethod = { hooks: {}, added: [], trains: () => f
 export const withoutMethod = (loaded: LoadedModel): LoadedModel => ({ ...loaded, method: untouched });
 
 /** @throws CheckpointError if files are missing, damaged or contradict config.json; UnsupportedError for an unknown family */
-export async function openModel({ folder, backend, method, adapter, seed = 0 }: OpenModelOptions): Promise<LoadedModel> {
+export async function openModel({ folder, backend, method, adapter, adapters, seed = 0 }: OpenModelOptions): Promise<LoadedModel> {
   const checkpoint = await openCheckpoint(folder);
   const model = createModel(checkpoint.config);
   const description = describeModel(model);
   checkTensors(checkpoint, description.parameters);
   const tokenizer = await loadTokenizer(folder);
+  const target = { model, ...description, tokenizer };
+  const source = weightsOf(checkpoint);
   const chosen = adapter ?? method;
-  const attached = chosen ? chosen.method.attach({ model, ...description, tokenizer }, chosen.config) : untouched;
+  const single = chosen ? chosen.method.attach(target, chosen.config) : untouched;
+  const attached = adapters ? await stackAdapters(target, { adapters, source }) : single;
   const store = await loadParameters({
     specs: description.parameters,
     method: attached,
-    source: weightsOf(checkpoint),
+    source,
     random: createRandom(seed),
     storable: backend.storable,
   });

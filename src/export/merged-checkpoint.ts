@@ -24,16 +24,27 @@ const companions = [
   "chat_template.jinja",
 ];
 
+/** The configuration and tokenizer files of a checkpoint, as they are. */
+export async function companionFiles(folder: Folder): Promise<Record<string, FileContent>> {
+  const files: Record<string, FileContent> = {};
+  for (const file of companions) if (await folder.has(file)) files[file] = await folder.readText(file);
+  return files;
+}
+
 /** Every tensor keeps the element type it has in the base checkpoint.
- * @throws UnsupportedError if the method is no change of weights */
-export async function mergedCheckpointFiles(loaded: LoadedModel, base: Folder): Promise<Record<string, FileContent>> {
+ * @throws UnsupportedError if the method is no change of weights
+ * @param valuesOf `mergedParameter`, or `unmergedParameter` to take the adapter out of a merged checkpoint again */
+export async function mergedCheckpointFiles(
+  loaded: LoadedModel,
+  base: Folder,
+  valuesOf: typeof mergedParameter = mergedParameter,
+): Promise<Record<string, FileContent>> {
   const { checkpoint, store, method } = loaded;
   if (method.adapter && !method.adapter.merge)
     throw new UnsupportedError(
       "this adapter adds to what the model computes (virtual tokens or layers of its own), so there are no weights to fold it into. Export the adapter itself: --format peft.",
     );
-  const files: Record<string, FileContent> = {};
-  for (const file of companions) if (await base.has(file)) files[file] = await base.readText(file);
+  const files = await companionFiles(base);
   const tensors = new Map<string, TensorToWrite>();
   for (const { spec } of store.parameters.values()) {
     const entry = findTensor(checkpoint, spec.name);
@@ -43,7 +54,7 @@ export async function mergedCheckpointFiles(loaded: LoadedModel, base: Folder): 
       dtype,
       shape: spec.shape,
       async read() {
-        const { data } = mergedParameter({ name: spec.name, store, method });
+        const { data } = valuesOf({ name: spec.name, store, method });
         return bytesOf(dtype === "F16" ? float32ToFloat16(data) : dtype === "BF16" ? float32ToBfloat16(data) : data);
       },
     });

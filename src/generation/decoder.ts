@@ -19,7 +19,8 @@ export interface Decoder {
   feed(ids: readonly number[]): Promise<Float32Array>;
   /** Tokens in the cache, virtual ones included even before the first are fed. */
   readonly length: number;
-  reset(): void;
+  /** Begins a new sequence. @param adapterId which of several stacked adapters acts, counted from 1; 0 is the base alone */
+  reset(adapterId?: number): void;
 }
 
 interface LayerCache {
@@ -61,12 +62,14 @@ export async function createDecoder({ backend, model, method, store }: DecoderOp
   let cache = start;
   /** Tokens in the cache. */
   let length = virtual - placeholders.length;
+  let adapterIds = int64(Int32Array.of(0), [1]);
 
   return {
     get length() {
       return Math.max(length, virtual);
     },
-    reset() {
+    reset(adapterId = 0) {
+      adapterIds = int64(Int32Array.of(adapterId), [1]);
       cache = start;
       length = virtual - placeholders.length;
     },
@@ -81,7 +84,7 @@ export async function createDecoder({ backend, model, method, store }: DecoderOp
       ).hidden!;
       const next: LayerCache[] = [];
       for (const [layer, block] of blocks.entries()) {
-        const outputs = await run(block, { ...blockContext(layer), hidden, ...cache[layer] });
+        const outputs = await run(block, { ...blockContext(layer), adapterIds, hidden, ...cache[layer] });
         hidden = outputs.hidden!;
         next.push({ pastKey: outputs.presentKey!, pastValue: outputs.presentValue! });
       }

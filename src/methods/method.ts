@@ -82,6 +82,8 @@ export interface AdapterFormat {
   unpack?(tensors: ReadonlyMap<string, ParameterData>): ReadonlyMap<string, ParameterData>;
   /** The base weight with the adapter folded in, or undefined where this weight is not touched. Absent where the method is no change of weights. */
   merge?(parameter: string, base: ParameterData, read: (name: string) => ParameterData): ParameterData | undefined;
+  /** Undoes `merge`: the base weight out of the merged one. Absent where that cannot be done. */
+  unmerge?(parameter: string, merged: ParameterData, read: (name: string) => ParameterData): ParameterData | undefined;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: a registry holds methods of many config types

@@ -53,6 +53,8 @@ export const vera = defineMethod({
     const tallest = Math.max(...all.map(({ outFeatures }) => outFeatures));
     const projectionA = projection("vera_A", [rank, widest]);
     const projectionB = projection("vera_B", [tallest, rank]);
+    const linearOf = (name: string): VeraLinear | undefined =>
+      name.endsWith(".weight") ? adapted.get(name.slice(0, -".weight".length)) : undefined;
 
     return {
       hooks: {
@@ -90,8 +92,12 @@ export const vera = defineMethod({
         fileName: (name) => (isProjection(name) ? `base_model.${name}` : `base_model.model.${name}`),
         holds: isProjection,
         merge(name, base, read) {
-          const linear = name.endsWith(".weight") ? adapted.get(name.slice(0, -".weight".length)) : undefined;
-          return linear && mergeInto(base, { linear, rank, read });
+          const linear = linearOf(name);
+          return linear && addUpdate(base, { linear, rank, read, sign: 1 });
+        },
+        unmerge(name, merged, read) {
+          const linear = linearOf(name);
+          return linear && addUpdate(merged, { linear, rank, read, sign: -1 });
         },
       },
     };
@@ -128,11 +134,15 @@ function withVectors(linear: LinearModule, { rank, dInitial }: VeraConfig): Vera
   return { ...linear, d: vector("vera_lambda_d", rank, dInitial), b: vector("vera_lambda_b", outFeatures, 0) };
 }
 
-/** W + diag(b) B diag(d) A, in the layout of W. */
-function mergeInto(
-  base: ParameterData,
-  { linear, rank, read }: { linear: VeraLinear; rank: number; read: (name: string) => ParameterData },
-): ParameterData {
+interface Update {
+  readonly linear: VeraLinear;
+  readonly rank: number;
+  read(name: string): ParameterData;
+  readonly sign: 1 | -1;
+}
+
+/** W +- diag(b) B diag(d) A, in the layout of W. */
+function addUpdate(base: ParameterData, { linear, rank, read, sign }: Update): ParameterData {
   const { inFeatures, outFeatures, layout } = linear;
   const [A, B, d, b] = [read("vera_A"), read("vera_B"), read(linear.d.name), read(linear.b.name)];
   const width = A.shape[1]!;
@@ -141,7 +151,7 @@ function mergeInto(
   for (let o = 0; o < outFeatures; o++) {
     row.fill(0);
     for (let r = 0; r < rank; r++) {
-      const factor = b.data[o]! * B.data[o * rank + r]! * d.data[r]!;
+      const factor = sign * b.data[o]! * B.data[o * rank + r]! * d.data[r]!;
       for (let i = 0; i < inFeatures; i++) row[i]! += factor * A.data[r * width + i]!;
     }
     for (let i = 0; i < inFeatures; i++) {

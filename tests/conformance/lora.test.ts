@@ -1,7 +1,8 @@
 /** LoRA, rsLoRA, DoRA and LoRA+ against PEFT: loss, gradients, a training curve and the merged weights, from adapters that PEFT wrote. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { mergedParameter, readAdapter } from "../../src/execution/adapter-files.ts";
+import { mergedParameter, readAdapter, unmergedParameter } from "../../src/execution/adapter-files.ts";
+import { readFloat32 } from "../../src/models/weights/checkpoint.ts";
 import { openFolder } from "../../src/platform/node/files.ts";
 import { expectSummary, type Summary } from "./expect-summary.ts";
 import { batchOf, openTinyModel, reference } from "./tiny-model.ts";
@@ -56,6 +57,25 @@ describe.each(readdirSync(`${reference}lora`))("%s", (name) => {
     const { store, method } = await open();
     for (const [tensor, summary] of Object.entries(expected.merged))
       expectSummary(tensor, mergedParameter({ name: tensor, store, method }).data, summary, 1e-5);
+  });
+
+  it("unmerges to the base", async () => {
+    const { store, method, checkpoint } = await open();
+    for (const tensor of Object.keys(expected.merged)) {
+      const stored = store.parameters.get(tensor)!;
+      if (stored.gradient) {
+        expect(() => unmergedParameter({ name: tensor, store, method })).toThrow(/was trained whole/);
+        continue;
+      }
+      if (name.endsWith("dora")) {
+        expect(() => unmergedParameter({ name: tensor, store, method })).toThrow(/cannot be undone/);
+        continue;
+      }
+      const merged = mergedParameter({ name: tensor, store, method }).data;
+      (stored.tensor.data as Float32Array).set(merged);
+      const base = await readFloat32(checkpoint, tensor);
+      unmergedParameter({ name: tensor, store, method }).data.forEach((value, i) => expect(Math.abs(value - base[i]!)).toBeLessThan(1e-6));
+    }
   });
 });
 

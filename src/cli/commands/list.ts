@@ -3,6 +3,8 @@ import { devices } from "../../backends/registry.ts";
 import { ConfigError } from "../../base/errors.ts";
 import { nearestName } from "../../base/nearest-name.ts";
 import { formats } from "../../data/formats/registry.ts";
+import { adapterMethods } from "../../export/merging/adapter-methods.ts";
+import { combiners } from "../../export/merging/combiners/registry.ts";
 import { methods } from "../../methods/registry.ts";
 import { families } from "../../models/families/registry.ts";
 import { objectives } from "../../objectives/registry.ts";
@@ -18,6 +20,8 @@ const shelves: Readonly<Record<string, readonly { readonly name: string; readonl
   schedules,
   formats,
   devices,
+  "adapter-merges": adapterMethods,
+  "model-merges": combiners,
 };
 
 export const list = {

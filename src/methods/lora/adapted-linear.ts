@@ -71,6 +71,12 @@ export function mergeInto(base: ParameterData, linear: AdaptedLinear, read: (nam
   return { shape: base.shape, data: sum.map((value, i) => (value * lengths[outputOf(i)]!) / norms[outputOf(i)]!) };
 }
 
+/** The base weight out of a merged one; not for DoRA. */
+export function unmergeFrom(merged: ParameterData, linear: AdaptedLinear, read: (name: string) => ParameterData): ParameterData {
+  const [a, b] = [read(linear.a.name).data, read(linear.b.name).data];
+  return { shape: merged.shape, data: addProduct(merged.data, { linear, a, b, scale: -linear.scale }) };
+}
+
 /** weight + scale B A, in the layout of the weight. */
 function addProduct(
   weight: Float32Array,

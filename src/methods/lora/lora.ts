@@ -6,14 +6,14 @@
  *   LoRA+   a greater learning rate for B. Hayou et al. 2024, https://arxiv.org/abs/2402.12354
  * Starts of A and B: initialisation.ts.
  */
-import { ConfigError } from "../../base/errors.ts";
+import { ConfigError, UnsupportedError } from "../../base/errors.ts";
 import { nearestName } from "../../base/nearest-name.ts";
 import type { LinearCall, SegmentBuilder } from "../../models/segment-builder.ts";
 import type { Value } from "../../tensor/graph.ts";
 import { add, div, matmul, mul, reduceSum, sqrt, stopGradient, sub } from "../../tensor/ops/index.ts";
 import { endsWithModule, selectModules } from "../match-modules.ts";
 import { type AttachedMethod, defineMethod, type MethodTarget, type ParameterData } from "../method.ts";
-import { type AdaptedLinear, adaptLinear, mergeInto } from "./adapted-linear.ts";
+import { type AdaptedLinear, adaptLinear, mergeInto, unmergeFrom } from "./adapted-linear.ts";
 import { configSchema, fromPeft, type LoraConfig, toPeft } from "./config.ts";
 
 export const lora = defineMethod({
@@ -25,9 +25,7 @@ export const lora = defineMethod({
   fromPeft,
 
   attach(target: MethodTarget, config: LoraConfig): AttachedMethod {
-    const chosen = chooseModules(target, config);
-    const adapted = new Map<string, AdaptedLinear>();
-    for (const linear of target.linears) if (chosen.has(linear.module)) adapted.set(linear.module, adaptLinear(linear, config));
+    const adapted = adaptedLinears(target, config);
     const all = [...adapted.values()];
     const saved = savedParameters(target, config);
     const biases = trainedBiases(target, { config, adapted });
@@ -53,10 +51,27 @@ export const lora = defineMethod({
           if (linear) return mergeInto(base, linear, read);
           return saved.has(name) ? read(name) : undefined;
         },
+        // A row that DoRA brought to another length no longer tells its own.
+        ...(!config.useDora && {
+          unmerge(name: string, merged: ParameterData, read: (name: string) => ParameterData) {
+            if (saved.has(name) || biases.has(name))
+              throw new UnsupportedError(
+                `${name} was trained whole (modulesToSave or bias), so the base's values are gone. Take them from the base.`,
+              );
+            const linear = name.endsWith(".weight") ? linearOf(name) : undefined;
+            return linear && unmergeFrom(merged, linear, read);
+          },
+        }),
       },
     };
   },
 });
+
+/** The layers that an adapter reaches, by module. @throws ConfigError if a target matches nothing or a rank is too large */
+export function adaptedLinears(target: Pick<MethodTarget, "model" | "linears">, config: LoraConfig): Map<string, AdaptedLinear> {
+  const chosen = chooseModules(target, config);
+  return new Map(target.linears.filter(({ module }) => chosen.has(module)).map((linear) => [linear.module, adaptLinear(linear, config)]));
+}
 
 interface ForwardOptions {
   readonly linear: AdaptedLinear;
@@ -95,7 +110,7 @@ function directionNorm({ weight }: LinearCall, { linear, build }: Omit<ForwardOp
 const isAdapterParameter = (name: string): boolean => /\.lora_([AB]\.weight|magnitude_vector)$/.test(name);
 
 /** @throws ConfigError if nothing is left to adapt */
-function chooseModules({ model, linears }: MethodTarget, config: LoraConfig): ReadonlySet<string> {
+function chooseModules({ model, linears }: Pick<MethodTarget, "model" | "linears">, config: LoraConfig): ReadonlySet<string> {
   const { targetModules, excludeModules, layersToTransform } = config;
   const names = linears.map(({ module }) => module);
   if (excludeModules.length > 0) selectModules(names, excludeModules, { field: "excludeModules" });

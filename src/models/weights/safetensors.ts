@@ -88,6 +88,9 @@ export interface TensorToWrite {
   read(): Promise<Uint8Array>;
 }
 
+export const tensorBytes = ({ dtype, shape }: Pick<TensorToWrite, "dtype" | "shape">): number =>
+  shape.reduce((product, n) => product * n, 1) * elementBytes[dtype];
+
 /** Yields the file piece by piece. Tensors are written in the order given; the header is padded to 8 bytes as the reference does. */
 export async function* encodeSafetensors(
   tensors: ReadonlyMap<string, TensorToWrite>,
@@ -96,7 +99,7 @@ export async function* encodeSafetensors(
   let offset = 0;
   const header: Record<string, unknown> = { __metadata__: metadata };
   for (const [name, { dtype, shape }] of tensors) {
-    const size = shape.reduce((product, n) => product * n, 1) * elementBytes[dtype];
+    const size = tensorBytes({ dtype, shape });
     header[name] = { dtype, shape, data_offsets: [offset, offset + size] };
     offset += size;
   }

@@ -20,6 +20,8 @@ export interface Combiner<Config = any> {
   readonly of: "task vectors" | "weights";
   /** How many sources it takes; any number where absent. */
   readonly sources?: number;
+  /** What is wrong with the weights of a recipe, where something can be. @param given undefined where the recipe has none */
+  weightsProblem?(given: readonly number[] | undefined): string | undefined;
   /** @param tensors flat, of equal length; not changed */
   combine(tensors: readonly Float32Array[], options: CombineOptions, config: Config): Float32Array;
 }

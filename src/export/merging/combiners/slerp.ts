@@ -18,6 +18,7 @@ export const slerp = defineCombiner({
   }),
   of: "weights",
   sources: 2,
+  weightsProblem: (given) => given && "slerp has none; method.t says how far it goes.",
   combine([first, second], _, { t }) {
     const cosine = dot(first!, second!) / (Math.sqrt(dot(first!, first!) * dot(second!, second!)) || 1);
     if (Math.abs(cosine) > parallel) return weightedSum([first!, second!], [1 - t, t]);

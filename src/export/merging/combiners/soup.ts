@@ -9,11 +9,14 @@ export const soup = defineCombiner({
   paper: "https://arxiv.org/abs/2203.05482",
   configSchema: z.strictObject({ name: z.literal("soup") }),
   of: "weights",
+  weightsProblem: (given) => (given && sum(given) === 0 ? "they add up to 0, so there is no mean." : undefined),
   combine(tensors, { weights }) {
-    const total = weights.reduce((sum, weight) => sum + weight, 0);
+    const total = sum(weights);
     return weightedSum(
       tensors,
       weights.map((weight) => weight / total),
     );
   },
 });
+
+const sum = (weights: readonly number[]): number => weights.reduce((total, weight) => total + weight, 0);
