@@ -46,6 +46,10 @@ export const ia3 = defineMethod({
       if (targets.selected.has(linear.module))
         scaled.set(linear.module, withFactors(linear, { isFeedforward: feedforward.selected.has(linear.module) }));
     }
+    const scale = (name: string, base: ParameterData, factorsOf: (linear: ScaledLinear) => Float32Array): ParameterData | undefined => {
+      const linear = scaled.get(name.replace(/\.(weight|bias)$/, ""));
+      return linear && scaleBy(factorsOf(linear), base, { linear, isBias: name.endsWith(".bias") });
+    };
     return {
       hooks: {
         linearInput({ module, input }, build) {
@@ -73,19 +77,18 @@ export const ia3 = defineMethod({
           init_ia3_weights: true,
         }),
         fileName: (name) => `base_model.model.${name}`,
-        merge(name, base, read) {
-          const linear = scaled.get(name.replace(/\.(weight|bias)$/, ""));
-          return linear && scale(base, { linear, factors: read(linear.factors.name).data, isBias: name.endsWith(".bias") });
-        },
+        merge: (name, base, read) => scale(name, base, (linear) => read(linear.factors.name).data),
+        unmerge: (name, merged, read) => scale(name, merged, (linear) => read(linear.factors.name).data.map((factor) => 1 / factor)),
       },
     };
   },
 
   fromPeft(config): Ia3Config {
-    if (Array.isArray(config.modules_to_save) && config.modules_to_save.length > 0)
-      throw new UnsupportedError(
-        `adapter_config.json: modules_to_save ${JSON.stringify(config.modules_to_save)} is not supported for IA3. Merge the adapter with PEFT and load the merged model.`,
-      );
+    for (const key of ["modules_to_save", "exclude_modules"])
+      if (config[key] !== undefined && config[key] !== null)
+        throw new UnsupportedError(
+          `adapter_config.json: ${key} ${JSON.stringify(config[key])} is not supported for IA3. Merge the adapter with PEFT and load the merged model.`,
+        );
     return configSchema.parse({
       name: "ia3",
       ...(config.target_modules ? { targetModules: config.target_modules } : {}),
@@ -126,10 +129,7 @@ function withFactors(linear: LinearModule, { isFeedforward }: { isFeedforward: b
 }
 
 /** Rows or columns of a weight times the factors; biases only where outputs are scaled. */
-function scale(
-  base: ParameterData,
-  { linear, factors, isBias }: { linear: ScaledLinear; factors: Float32Array; isBias: boolean },
-): ParameterData | undefined {
+function scaleBy(factors: Float32Array, base: ParameterData, { linear, isBias }: { linear: ScaledLinear; isBias: boolean }) {
   if (isBias) return linear.isFeedforward ? undefined : { ...base, data: base.data.map((value, o) => value * factors[o]!) };
   const columns = base.shape[1]!;
   const byColumn = linear.isFeedforward === (linear.layout === "out-in");

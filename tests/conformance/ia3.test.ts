@@ -1,7 +1,7 @@
 /** (IA)^3 against PEFT: loss, gradients, a training curve and the merged weights, from adapters that PEFT wrote. */
 import { readdirSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { mergedParameter } from "../../src/execution/adapter-files.ts";
+import { mergedParameter, unmergedParameter } from "../../src/execution/adapter-files.ts";
 import { ia3 } from "../../src/methods/ia3.ts";
 import type { MethodTarget } from "../../src/methods/method.ts";
 import { expectSummary, type Summary } from "./expect-summary.ts";
@@ -19,10 +19,16 @@ describe.each(readdirSync(`${reference}ia3`))("%s", (name) => {
     await expectCurve({ opened, expected, batch: batchOf(expected.inputIds), pick });
   });
 
-  it("merges to the same weights", async () => {
+  it("merges to the same weights, and back", async () => {
     const { store, method } = await openPeftCase(folder);
-    for (const [tensor, summary] of Object.entries(expected.merged))
-      expectSummary(tensor, mergedParameter({ name: tensor, store, method }).data, summary, 1e-5);
+    for (const [tensor, summary] of Object.entries(expected.merged)) {
+      const merged = mergedParameter({ name: tensor, store, method }).data;
+      expectSummary(tensor, merged, summary, 1e-5);
+      const stored = store.parameters.get(tensor)!.tensor.data as Float32Array;
+      const base = Float32Array.from(stored);
+      stored.set(merged);
+      unmergedParameter({ name: tensor, store, method }).data.forEach((value, i) => expect(Math.abs(value - base[i]!)).toBeLessThan(1e-6));
+    }
   });
 });
 

@@ -5,6 +5,7 @@ import { encodeAdapter } from "../../src/execution/adapter-files.ts";
 import { createDecoder } from "../../src/generation/decoder.ts";
 import { sampleToken } from "../../src/generation/sampling/sample-token.ts";
 import type { Method } from "../../src/methods/method.ts";
+import { promptTuning } from "../../src/methods/prompt-tuning.ts";
 import { methods } from "../../src/methods/registry.ts";
 import { toFloat32 } from "../../src/models/weights/element-types.ts";
 import { openSafetensors, readTensor } from "../../src/models/weights/safetensors.ts";
@@ -76,6 +77,68 @@ const meanLoss = async ({ engine }: Opened, batch: ReturnType<typeof batchOf>): 
   const { lossSum, tokens } = await engine.evaluate(batch);
   return lossSum / tokens;
 };
+
+describe("virtual tokens", () => {
+  const open = (
+    config: { readonly name: string; readonly [option: string]: unknown },
+    activationCheckpointing: "none" | "block" = "none",
+  ) => {
+    const method = (methods as readonly Method[]).find(({ name }) => name === config.name)!;
+    return openTinyModel({
+      folder: `${reference}families/llama`,
+      attach: (target) => method.attach(target, method.configSchema.parse(config)),
+      activationCheckpointing,
+    });
+  };
+  const batch = batchOf([[1, 2, 3, 4, 5, 6, 7, 8]]);
+  const accumulate = async ({ engine }: Opened, seed: number) => (await engine.accumulate(batch, { gradientScale: 1, seed })).lossSum;
+
+  it.each(["prompt-tuning", "p-tuning", "prefix-tuning"])("%s: refuses more than the context holds", async (name) => {
+    await expect(open({ name, numVirtualTokens: 64 })).rejects.toThrow(
+      /method.numVirtualTokens: 64 virtual tokens leave no room in the model's 64 positions/,
+    );
+  });
+
+  it.each(["p-tuning", "prefix-tuning"])("%s: the same gradients with activation checkpointing", async (name) => {
+    const config = { name, numVirtualTokens: 4, ...(name === "prefix-tuning" && { prefixProjection: true }) };
+    const [plain, recomputed] = [await open(config), await open(config, "block")];
+    expect(await accumulate(plain, 0)).toBe(await accumulate(recomputed, 0));
+    for (const { name: own } of plain.method.added)
+      parameterOf(plain)(own, "gradient").forEach((value, i) =>
+        expect(Math.abs(value - parameterOf(recomputed)(own, "gradient")[i]!)).toBeLessThan(1e-6),
+      );
+  });
+
+  it("p-tuning drops out between the layers of its LSTM, in training only", async () => {
+    const opened = await open({ name: "p-tuning", encoderReparameterizationType: "LSTM", encoderHiddenSize: 8, encoderDropout: 0.5 });
+    expect(await accumulate(opened, 1)).not.toBe(await accumulate(opened, 2));
+    expect(await accumulate(opened, 1)).toBe(await accumulate(opened, 1));
+    expect(await meanLoss(opened, batch)).toBe(await meanLoss(opened, batch));
+  });
+
+  it("prompt tuning starts as words, as a text, or as noise", async () => {
+    const start = async (config: object, encode: (text: string) => number[] = () => []) => {
+      const { store } = await openTinyModel({
+        folder: `${reference}families/llama`,
+        attach: (target) =>
+          promptTuning.attach(
+            { ...target, tokenizer: { encode, idOf: () => undefined } },
+            promptTuning.configSchema.parse({ name: "prompt-tuning", numVirtualTokens: 5, ...config }),
+          ),
+      });
+      const rowsOf = (name: string, row: number): string =>
+        (store.parameters.get(name)!.tensor.data as Float32Array).slice(row * 32, (row + 1) * 32).join();
+      const words = Array.from({ length: 97 }, (_, id) => rowsOf("model.embed_tokens.weight", id));
+      return Array.from({ length: 5 }, (_, i) => words.indexOf(rowsOf("prompt_embeddings", i)));
+    };
+    expect((await start({})).every((id) => id >= 0)).toBe(true);
+    expect(new Set(await start({ promptTuningInit: "RANDOM" }))).toEqual(new Set([-1]));
+    expect(await start({ promptTuningInit: "TEXT", promptTuningInitText: "ab" }, () => [7, 9])).toEqual([7, 9, 7, 9, 7]);
+    expect(await start({ promptTuningInit: "TEXT", promptTuningInitText: "long" }, () => [1, 2, 3, 4, 5, 6])).toEqual([1, 2, 3, 4, 5]);
+    await expect(start({ promptTuningInit: "TEXT" })).rejects.toThrow(/method.promptTuningInitText: missing/);
+    await expect(start({ promptTuningInit: "TEXT", promptTuningInitText: " " })).rejects.toThrow(/gives no tokens with this tokenizer/);
+  });
+});
 
 describe.each(cases)("%s", (name) => {
   const folder = `${reference}${name}`;
