@@ -92,7 +92,7 @@ function keepRank(
 /** The combiner on all A and on all B. Each takes the root of the weight, and A its sign, so that their product carries it once. */
 const onFactors = (combiner: Combiner, name = combiner.name): AdapterMethod => ({
   name,
-  summary: `${combiner.summary} On A and on B apart: quick and rough; ranks must be equal.`,
+  summary: `${combiner.name} of all A and of all B, apart: quick and rough; ranks must be equal.`,
   configSchema: combiner.configSchema.extend({ name: z.literal(name) }),
   merge(updates, { weights, random, module }, config) {
     const [first] = updates as [LoraUpdate];
@@ -120,7 +120,7 @@ const onFactors = (combiner: Combiner, name = combiner.name): AdapterMethod => (
 /** The combiner on the products scale B A, cut to the largest singular values. */
 const onProducts = (combiner: Combiner): AdapterMethod => ({
   name: `${combiner.name}_svd`,
-  summary: `${combiner.summary} On the products B A, then cut to the largest singular values.`,
+  summary: `${combiner.name} of the products B A, cut to the largest singular values.`,
   configSchema: combiner.configSchema.extend({ name: z.literal(`${combiner.name}_svd`), svdRank }),
   merge(updates, { weights, random, largestRank }, config) {
     const { inFeatures, outFeatures } = updates[0]!;

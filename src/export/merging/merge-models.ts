@@ -6,6 +6,7 @@ import { bytesOf, toFloat32 } from "../../models/weights/element-types.ts";
 import { float32ToBfloat16, float32ToFloat16 } from "../../models/weights/half.ts";
 import { readTensor, type SafetensorsDType, type TensorToWrite } from "../../models/weights/safetensors.ts";
 import type { Combiner } from "./combiners/combiner.ts";
+import { weightedSum } from "./task-vectors.ts";
 
 export interface MergeModelsOptions {
   readonly sources: readonly Checkpoint[];
@@ -32,10 +33,12 @@ export function mergeModels({ sources, base, weights, combiner, config, randomFo
     const mergeValues = async (): Promise<Uint8Array> => {
       const start = base && (await readFloats(base, name));
       const values: Float32Array[] = [];
-      for (const source of sources) values.push(await readFloats(source, name));
-      const given = start ? values.map((tuned) => tuned.map((x, i) => x - start[i]!)) : values;
-      const combined = combiner.combine(given, { weights, random: randomFor(name) }, config);
-      return encodeFloats(start ? combined.map((x, i) => x + start[i]!) : combined, dtype);
+      for (const source of sources) {
+        const tuned = await readFloats(source, name);
+        values.push(start ? weightedSum([tuned, start], [1, -1]) : tuned);
+      }
+      const combined = combiner.combine(values, { weights, random: randomFor(name) }, config);
+      return encodeFloats(start ? weightedSum([start, combined], [1, 1]) : combined, dtype);
     };
     merged.set(name, { dtype, shape, read: dtype in encoders ? mergeValues : () => readTensor(entry.file, entry) });
   }
