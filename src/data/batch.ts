@@ -9,9 +9,8 @@ export interface TokenizedExample {
   readonly labels: Int32Array;
 }
 
-export interface Batch {
-  /** B. */
-  readonly batchSize: number;
+/** Rows of tokens that a stack of blocks reads. */
+export interface TokenRows {
   /** T. */
   readonly tokens: number;
   /** [B * T]. */
@@ -20,6 +19,15 @@ export interface Batch {
   readonly positionIds: Int32Array;
   /** [B * T]; attention stays inside equal ids. Padding has -1. */
   readonly documentIds: Int32Array;
+  /** [B * T]: segments A and B, for models that tell them apart; all zero where absent. */
+  readonly tokenTypeIds?: Int32Array;
+}
+
+export interface Batch extends TokenRows {
+  /** B. */
+  readonly batchSize: number;
+  /** What the encoder of an encoder-decoder reads; a document has the same id in both. */
+  readonly encoder?: TokenRows;
   /** [N]: flat index into B * T of the row that predicts a supervised token. */
   readonly targetPositions: Int32Array;
   /** [N]: the token to predict, already shifted, never across documents. */

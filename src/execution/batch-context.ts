@@ -1,7 +1,8 @@
 /** What every block of a model reads beside its hidden state: positions, rotary tables and attention masks. Made once for a batch. */
 import type { Backend, Executable, HostTensor } from "../backends/backend.ts";
-import type { CausalLm, MaskKind } from "../models/causal-lm.ts";
-import { buildMasks, pastTokensDim } from "../models/segments.ts";
+import type { MaskKind, Stack } from "../models/model.ts";
+import { buildCrossMasks, buildMasks, pastTokensDim } from "../models/segments.ts";
+import type { Graph } from "../tensor/graph.ts";
 
 export interface SequenceLayout {
   readonly batchSize: number;
@@ -11,6 +12,8 @@ export interface SequenceLayout {
   readonly positionIds: Int32Array;
   /** The same for keys of earlier tokens, [B * past], when decoding with a cache or behind a prefix. */
   readonly past?: PastLayout;
+  /** The encoder's tokens [B * S], where the stack attends to them. */
+  readonly encoder?: { readonly tokens: number; readonly documentIds: Int32Array };
 }
 
 export interface PastLayout {
@@ -35,31 +38,31 @@ export function chooseChunks(tokens: number): number {
 }
 
 export class BatchContexts {
-  readonly #model: CausalLm;
+  readonly #stack: Stack;
   readonly #backend: Backend;
   readonly #executables = new Map<string, Promise<Executable>>();
 
-  constructor(model: CausalLm, backend: Backend) {
-    this.#model = model;
+  constructor(stack: Stack, backend: Backend) {
+    this.#stack = stack;
     this.#backend = backend;
   }
 
   async create(layout: SequenceLayout, chunks: number): Promise<BlockContext> {
     const positionIds = int64(layout.positionIds, [layout.batchSize, layout.tokens]);
-    const shared: Record<string, HostTensor> = { positionIds, ...this.#rotary(layout) };
+    const shared: Record<string, HostTensor> = { positionIds, ...this.#rotary(layout), ...(await this.#crossMasks(layout, chunks)) };
     const masks = new Map<string, Record<string, HostTensor>>();
-    for (let layer = 0; layer < this.#model.numHiddenLayers; layer++) {
-      const kind = this.#model.maskKind(layer);
+    for (let layer = 0; layer < this.#stack.numHiddenLayers; layer++) {
+      const kind = this.#stack.maskKind(layer);
       if (!masks.has(maskKey(kind))) masks.set(maskKey(kind), await this.#masks({ layout, chunks, kind, positionIds }));
     }
-    return (layer) => ({ ...shared, ...masks.get(maskKey(this.#model.maskKind(layer))) });
+    return (layer) => ({ ...shared, ...masks.get(maskKey(this.#stack.maskKind(layer))) });
   }
 
   #rotary(layout: SequenceLayout): Record<string, HostTensor> {
-    if (!this.#model.rotaryTables) return {};
+    if (!this.#stack.rotaryTables) return {};
     const sequenceLength = highest(layout.positionIds) + 1;
     // ONNX Runtime wants a row for each token of the batch, even where positions start again.
-    const { cos, sin, half } = this.#model.rotaryTables({ length: Math.max(sequenceLength, layout.tokens), sequenceLength });
+    const { cos, sin, half } = this.#stack.rotaryTables({ length: Math.max(sequenceLength, layout.tokens), sequenceLength });
     const dims = [cos.length / half, half];
     return { rotaryCos: { dtype: "float32", dims, data: cos }, rotarySin: { dtype: "float32", dims, data: sin } };
   }
@@ -67,14 +70,28 @@ export class BatchContexts {
   async #masks({ layout, chunks, kind, positionIds }: MaskRequest): Promise<Record<string, HostTensor>> {
     const past = layout.past ? (layout.past.isPrefix ? layout.past.tokens : pastTokensDim) : 0;
     const key = `${maskKey(kind)}/${chunks}/${past}`;
-    const executable = this.#executables.get(key) ?? this.#backend.compile(buildMasks({ chunks, past, kind }), { name: `masks ${key}` });
-    this.#executables.set(key, executable);
+    const executable = this.#compile(`masks ${key}`, () => buildMasks({ chunks, past, kind }));
     const dims = [layout.batchSize, layout.tokens];
     const documentIds = int64(layout.documentIds, dims);
     const keyDims = [layout.batchSize, layout.tokens + (layout.past?.tokens ?? 0)];
     const keyDocumentIds = layout.past ? int64(joinRows(layout, layout.past.documentIds, layout.documentIds), keyDims) : documentIds;
     const keyPositionIds = layout.past ? int64(joinRows(layout, layout.past.positionIds, layout.positionIds), keyDims) : positionIds;
     return (await executable).run({ documentIds, positionIds, keyDocumentIds, keyPositionIds });
+  }
+
+  async #crossMasks({ encoder, ...layout }: SequenceLayout, chunks: number): Promise<Record<string, HostTensor>> {
+    if (!encoder) return {};
+    const executable = this.#compile(`cross masks ${chunks}`, () => buildCrossMasks({ chunks }));
+    return (await executable).run({
+      documentIds: int64(layout.documentIds, [layout.batchSize, layout.tokens]),
+      keyDocumentIds: int64(encoder.documentIds, [layout.batchSize, encoder.tokens]),
+    });
+  }
+
+  #compile(name: string, build: () => Graph): Promise<Executable> {
+    const executable = this.#executables.get(name) ?? this.#backend.compile(build(), { name });
+    this.#executables.set(name, executable);
+    return executable;
   }
 }
 
@@ -85,7 +102,8 @@ interface MaskRequest {
   readonly positionIds: HostTensor;
 }
 
-const maskKey = (kind: MaskKind): string => `window ${kind.slidingWindow ?? "none"}`;
+const maskKey = ({ isBidirectional, slidingWindow }: MaskKind): string =>
+  `${isBidirectional ? "bidirectional" : "causal"}, window ${slidingWindow ?? "none"}`;
 
 export function int64(values: Int32Array, dims: readonly number[]): HostTensor {
   return { dtype: "int64", dims, data: BigInt64Array.from(values, BigInt) };

@@ -16,7 +16,7 @@ export interface DifferentiatedSegment {
 }
 
 export interface BackwardSegment {
-  /** -> `hidden.gradient` of the input (when asked for) and `gradient.<local name>` of every trained parameter. */
+  /** -> `<input>.gradient` of the inputs that were asked for, and `gradient.<local name>` of every trained parameter. */
   readonly graph: Graph;
   /** Names of outputs of the forward graph that the backward graph reads: `keep.0`, `keep.1`, ... */
   readonly kept: readonly string[];
@@ -25,17 +25,17 @@ export interface BackwardSegment {
 export interface DifferentiateOptions {
   readonly segment: Segment;
   readonly trains: (parameter: string) => boolean;
-  /** True if something before this segment is trained, so that the gradient of its input is needed. */
-  readonly needsInputGradient: boolean;
+  /** Graph inputs whose gradients are needed, since something before this segment is trained: `hidden`, `encoderHidden`. */
+  readonly inputGradients: readonly string[];
   readonly keepNothing: boolean;
 }
 
-export function differentiateSegment({ segment, trains, needsInputGradient, keepNothing }: DifferentiateOptions): DifferentiatedSegment {
+export function differentiateSegment({ segment, trains, inputGradients, keepNothing }: DifferentiateOptions): DifferentiatedSegment {
   const { graph } = segment;
   const output = graph.outputs.get("hidden")!;
   const trained = [...segment.parameters].filter(([, spec]) => trains(spec.name)).map(([local]) => local);
   const targets = new Map<string, Value>();
-  if (needsInputGradient) targets.set("hidden.gradient", graph.inputs.get("hidden")!);
+  for (const name of inputGradients) targets.set(`${name}.gradient`, graph.inputs.get(name)!);
   for (const local of trained) targets.set(`gradient.${local}`, graph.inputs.get(local)!);
   if (targets.size === 0) return { forward: extract({ graph, inputs: new Map(), outputs: new Map([["hidden", output]]) }) };
 

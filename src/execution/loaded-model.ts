@@ -5,8 +5,8 @@ import type { Folder } from "../base/byte-source.ts";
 import { createRandom } from "../base/random.ts";
 import { loadTokenizer, type Tokenizer } from "../data/tokenizers/tokenizer.ts";
 import type { AttachedMethod, Method } from "../methods/method.ts";
-import type { CausalLm } from "../models/causal-lm.ts";
 import { createModel } from "../models/families/registry.ts";
+import type { Model } from "../models/model.ts";
 import { describeModel } from "../models/segments.ts";
 import { type Checkpoint, checkTensors, openCheckpoint } from "../models/weights/checkpoint.ts";
 import type { DType } from "../tensor/dtype.ts";
@@ -18,7 +18,7 @@ import { loadParameters, type ParameterStore } from "./parameter-store.ts";
 export interface LoadedModel {
   readonly backend: Backend;
   readonly checkpoint: Checkpoint;
-  readonly model: CausalLm;
+  readonly model: Model;
   readonly tokenizer: Tokenizer;
   readonly method: AttachedMethod;
   readonly store: ParameterStore;

@@ -4,7 +4,7 @@
  */
 import type { HostTensor } from "../backends/backend.ts";
 import type { AttachedMethod } from "../methods/method.ts";
-import type { CausalLm } from "../models/causal-lm.ts";
+import type { Model } from "../models/model.ts";
 import { SegmentBuilder } from "../models/segment-builder.ts";
 import type { DType } from "../tensor/dtype.ts";
 import type { Graph, Value } from "../tensor/graph.ts";
@@ -13,7 +13,7 @@ import { dim } from "../tensor/shape.ts";
 import type { ParameterStore } from "./parameter-store.ts";
 
 export interface ReferenceModel {
-  readonly model: CausalLm;
+  readonly model: Model;
   readonly method: AttachedMethod;
   readonly store: Pick<ParameterStore, "parameters">;
   dtypeOf(parameter: string): DType;

@@ -4,22 +4,24 @@
  */
 import type { Backend, HostTensor } from "../backends/backend.ts";
 import type { Batch } from "../data/batch.ts";
-import { type Graph, printGraph } from "../tensor/graph.ts";
+import { printGraph } from "../tensor/graph.ts";
 import { peakIntermediateBytes } from "../tensor/liveness.ts";
-import { type DimBindings, evaluateShape } from "../tensor/shape.ts";
-import { BatchContexts, type BlockContext, chooseChunks, int64 } from "./batch-context.ts";
+import { int64 } from "./batch-context.ts";
 import type { EngineState, EvaluationResult, StepResult, TrainingEngine } from "./engine.ts";
+import { chunksOf, createContexts, type ModelContexts, ModelPass, type ModelPassOptions } from "./model-pass.ts";
 import type { OptimizerOnGroups } from "./optimizer-on-groups.ts";
 import type { ParameterStore } from "./parameter-store.ts";
 import { type ReferenceModel, referenceInputs } from "./reference-model.ts";
+import { only, parameterInputs } from "./stack-pass.ts";
 import {
+  type Body,
+  type Chunks,
   type CompiledSegment,
+  compileBody,
   compileEvaluation,
   compileTraining,
-  compileTrunk,
   type ProgramOptions,
   type TrainingProgram,
-  type Trunk,
 } from "./training-program.ts";
 import { withVirtualTokens } from "./virtual-tokens.ts";
 import { Workspace } from "./workspace.ts";
@@ -37,47 +39,46 @@ export class SegmentedTrainingEngine implements TrainingEngine {
   readonly #options: TrainingEngineOptions;
   readonly #backend: Backend;
   readonly #workspace = new Workspace();
-  readonly #contexts: BatchContexts;
-  readonly #training = new Map<number, Promise<TrainingProgram>>();
-  readonly #evaluation = new Map<number, Promise<TrainingProgram>>();
-  readonly #reference = new Map<number, Promise<Trunk>>();
+  readonly #contexts: ModelContexts;
+  readonly #training = new Map<string, Promise<TrainingProgram>>();
+  readonly #evaluation = new Map<string, Promise<TrainingProgram>>();
+  readonly #reference = new Map<string, Promise<Body>>();
   readonly #referenceWorkspace = new Workspace();
-  #referenceContexts: BatchContexts | undefined;
+  #referenceContexts: ModelContexts | undefined;
   /** Parameters whose accumulator already holds a gradient of the step under way. */
   readonly #accumulated = new Set<string>();
 
   constructor(options: TrainingEngineOptions) {
     this.#options = options;
     this.#backend = options.backend;
-    this.#contexts = new BatchContexts(options.model, options.backend);
+    this.#contexts = createContexts(options.model, options.backend);
   }
 
   /** Forward and backward of one micro-batch. Adds d(lossSum)/d(parameter) * gradientScale to the accumulators. */
   async accumulate(given: Batch, { gradientScale, seed }: { gradientScale: number; seed: number }): Promise<StepResult> {
     const { batch, layout } = withVirtualTokens(given, this.#options.model, this.#options.method);
-    const chunks = chooseChunks(batch.tokens);
-    const program = await cached(this.#training, chunks, () => compileTraining(this.#options, chunks));
-    const context = await this.#contexts.create(layout, chunks);
-    const pass = new Pass({ batch, chunks, program, context, seed, store: this.#options.store, workspace: this.#workspace });
+    const chunks = chunksOf(batch);
+    const program = await cached(this.#training, keyOf(chunks), () => compileTraining(this.#options, chunks));
+    const pass = this.#pass({ batch, layout, chunks, program, seed });
     const hidden = await pass.forward(true);
     const reference = await this.#referenceForward(given);
-    const { result, hiddenGradient } = await this.#head({ program, pass, hidden, reference, gradientScale });
-    await pass.backward(
-      hiddenGradient,
-      (name, gradient) => this.#add(name, gradient),
-      (name) => this.#target(name),
-    );
+    const hiddenGradient = pass.outputGradient(hidden.dims);
+    const { result } = await this.#head({ program, batch, hidden, reference, training: { gradientScale, hiddenGradient } });
+    await pass.backward(hiddenGradient, { add: (name, gradient) => this.#add(name, gradient), target: (name) => this.#target(name) });
     return result;
   }
 
   async evaluate(given: Batch): Promise<EvaluationResult> {
     const { batch, layout } = withVirtualTokens(given, this.#options.model, this.#options.method);
-    const chunks = chooseChunks(batch.tokens);
-    const program = await cached(this.#evaluation, chunks, () => compileEvaluation(this.#options, chunks));
-    const context = await this.#contexts.create(layout, chunks);
-    const pass = new Pass({ batch, chunks, program, context, seed: 0, store: this.#options.store, workspace: this.#workspace });
-    const { result, perTarget } = await this.#head({ program, pass, hidden: await pass.forward(false) });
+    const chunks = chunksOf(batch);
+    const program = await cached(this.#evaluation, keyOf(chunks), () => compileEvaluation(this.#options, chunks));
+    const hidden = await this.#pass({ batch, layout, chunks, program, seed: 0 }).forward(false);
+    const { result, perTarget } = await this.#head({ program, batch, hidden });
     return { ...result, perTarget };
+  }
+
+  #pass(of: Pick<ModelPassOptions, "batch" | "layout" | "program" | "chunks" | "seed">): ModelPass {
+    return new ModelPass({ ...of, contexts: this.#contexts, store: this.#options.store, workspace: this.#workspace });
   }
 
   /** Global L2 norm of the accumulated gradients. */
@@ -115,17 +116,25 @@ export class SegmentedTrainingEngine implements TrainingEngine {
   /** Most memory that the compiled graphs need for values between their inputs and outputs; each keeps its own. */
   async workingBytes(given: Batch): Promise<number> {
     const { batch } = withVirtualTokens(given, this.#options.model, this.#options.method);
-    const chunks = chooseChunks(batch.tokens);
-    const program = await cached(this.#training, chunks, () => compileTraining(this.#options, chunks));
+    const chunks = chunksOf(batch);
+    const program = await cached(this.#training, keyOf(chunks), () => compileTraining(this.#options, chunks));
     const rows = Math.min(batch.targetLabels.length, rowsAtOnce(this.#options.model.vocabSize));
-    const bindings = { batch: batch.batchSize, tokenChunk: batch.tokens / chunks, positions: batch.tokens, rows };
     const graphs = new Map<string, number>();
-    for (const { forwardGraph, backward } of [program.embedding, ...program.blocks, program.head]) {
-      for (const graph of [forwardGraph, backward?.graph]) {
-        if (!graph || graphs.has(printGraph(graph))) continue;
-        graphs.set(printGraph(graph), peakIntermediateBytes({ graph, bindings, held: () => forwardGraph !== program.head.forwardGraph }));
+    const measure = (segments: readonly CompiledSegment[], sizes: { tokens: number; chunks: number }): void => {
+      const bindings = {
+        ...{ batch: batch.batchSize, tokenChunk: sizes.tokens / sizes.chunks, positions: sizes.tokens, rows },
+        ...(batch.encoder && { encoderTokens: batch.encoder.tokens }),
+      };
+      for (const { forwardGraph, backward } of segments) {
+        for (const graph of [forwardGraph, backward?.graph]) {
+          if (!graph || graphs.has(printGraph(graph))) continue;
+          graphs.set(printGraph(graph), peakIntermediateBytes({ graph, bindings, held: () => forwardGraph !== program.head.forwardGraph }));
+        }
       }
-    }
+    };
+    const { encoder, trunk, head } = program;
+    if (encoder) measure([encoder.embedding, ...encoder.blocks], { tokens: batch.encoder!.tokens, chunks: chunks.encoder! });
+    measure([trunk.embedding, ...trunk.blocks, head], { tokens: batch.tokens, chunks: chunks.trunk });
     return [...graphs.values()].reduce((sum, bytes) => sum + bytes, 0);
   }
 
@@ -139,25 +148,23 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     const { reference } = this.#options;
     if (!reference) return undefined;
     const { batch, layout } = withVirtualTokens(given, reference.model, reference.method);
-    const chunks = chooseChunks(batch.tokens);
-    const program = await cached(this.#reference, chunks, () => compileTrunk({ ...reference, backend: this.#backend }, chunks));
-    this.#referenceContexts ??= new BatchContexts(reference.model, this.#backend);
-    const context = await this.#referenceContexts.create(layout, chunks);
+    const chunks = chunksOf(batch);
+    const program = await cached(this.#reference, keyOf(chunks), () => compileBody({ ...reference, backend: this.#backend }, chunks));
+    this.#referenceContexts ??= createContexts(reference.model, this.#backend);
+    const contexts = this.#referenceContexts;
     const { store } = reference;
-    const pass = new Pass({ batch, chunks, program, context, seed: 0, store, workspace: this.#referenceWorkspace });
+    const pass = new ModelPass({ ...{ batch, layout, chunks, program, contexts, store }, seed: 0, workspace: this.#referenceWorkspace });
     return { model: reference, hidden: await pass.forward(false), positions: batch.targetPositions };
   }
 
-  async #head({ program, pass, hidden, reference, gradientScale }: HeadCall) {
+  async #head({ program, batch, hidden, reference, training }: HeadCall) {
     const { model, store } = this.#options;
-    const { batch } = pass;
     const C = model.hiddenSize;
     const N = batch.targetPositions.length;
     const most = rowsAtOnce(model.vocabSize);
-    const training = gradientScale !== undefined;
     const perTarget = new Float32Array(N);
-    const hiddenGradient = training ? this.#workspace.float32("hidden.gradient.0", hidden.dims) : undefined;
-    (hiddenGradient?.data as Float32Array | undefined)?.fill(0);
+    const hiddenGradient = training?.hiddenGradient.data as Float32Array | undefined;
+    hiddenGradient?.fill(0);
     let [lossSum, correct, tokens] = [0, 0, 0];
     for (let start = 0; start < N; start += most) {
       const n = Math.min(most, N - start);
@@ -169,7 +176,7 @@ export class SegmentedTrainingEngine implements TrainingEngine {
         rows,
         labels: int64(batch.targetLabels.subarray(start, start + n), [n]),
         weights: { dtype: "float32", dims: [n], data: weights },
-        ...(training && { gradientScale: { dtype: "float32" as const, dims: [], data: Float32Array.of(gradientScale) } }),
+        ...(training && { gradientScale: { dtype: "float32" as const, dims: [], data: Float32Array.of(training.gradientScale) } }),
         ...(reference && {
           ...referenceInputs(reference.model, program.head.forwardGraph),
           referenceRows: this.#gatherRows("head.referenceRows", reference.hidden, reference.positions.subarray(start, start + n)),
@@ -192,15 +199,14 @@ export class SegmentedTrainingEngine implements TrainingEngine {
       }
       const rowGradients = outputs["rows.gradient"]?.data as Float32Array | undefined;
       if (rowGradients && hiddenGradient) {
-        const to = hiddenGradient.data as Float32Array;
-        for (let i = 0; i < n; i++) to.set(rowGradients.subarray(i * C, (i + 1) * C), batch.targetPositions[start + i]! * C);
+        for (let i = 0; i < n; i++) hiddenGradient.set(rowGradients.subarray(i * C, (i + 1) * C), batch.targetPositions[start + i]! * C);
       }
       for (const [local, spec] of program.head.segment.parameters) {
         const gradient = outputs[`gradient.${local}`];
         if (gradient) this.#add(spec.name, gradient);
       }
     }
-    return { result: { lossSum, correct, tokens }, perTarget, hiddenGradient };
+    return { result: { lossSum, correct, tokens }, perTarget };
   }
 
   /** Rows of a hidden state [B, T, C] at flat positions, [n, C]. */
@@ -243,142 +249,15 @@ interface ReferenceResult {
 
 interface HeadCall {
   readonly program: TrainingProgram;
-  readonly pass: Pass;
+  readonly batch: Batch;
   /** [B, T, C]. */
   readonly hidden: HostTensor;
   readonly reference?: ReferenceResult | undefined;
-  /** Absent when evaluating. */
-  readonly gradientScale?: number;
+  /** Absent when evaluating. The gradient of the hidden state is written into `hiddenGradient`. */
+  readonly training?: { readonly gradientScale: number; readonly hiddenGradient: HostTensor };
 }
 
-interface PassOptions {
-  readonly batch: Batch;
-  readonly chunks: number;
-  readonly program: Trunk;
-  readonly context: BlockContext;
-  readonly seed: number;
-  readonly store: Pick<ParameterStore, "parameters">;
-  readonly workspace: Workspace;
-}
-
-/** One batch on its way through the blocks. */
-class Pass {
-  readonly batch: Batch;
-  readonly program: Trunk;
-  readonly #options: PassOptions;
-  readonly #bindings: DimBindings;
-  /** Inputs of every segment that needs a backward pass, with what it kept. */
-  readonly #held: Record<string, HostTensor>[] = [];
-
-  constructor(options: PassOptions) {
-    this.#options = options;
-    this.batch = options.batch;
-    this.program = options.program;
-    this.#bindings = { batch: options.batch.batchSize, tokenChunk: options.batch.tokens / options.chunks };
-  }
-
-  /** @returns hidden state after the last block [B, T, C] */
-  async forward(holds: boolean): Promise<HostTensor> {
-    const { batch, program, context } = this.#options;
-    const dims = [batch.batchSize, batch.tokens];
-    let hidden = await this.#runForward(program.embedding, {
-      index: 0,
-      inputs: { inputIds: int64(batch.inputIds, dims), positionIds: int64(batch.positionIds, dims) },
-      hiddenSlot: "hidden.0",
-      holds,
-    });
-    for (const [layer, block] of program.blocks.entries()) {
-      // A block with a backward pass needs its input again; otherwise two slots take turns.
-      const hiddenSlot =
-        holds && (block.backward || program.blocks[layer + 1]?.backward) ? `hidden.${layer + 1}` : `hidden.turn.${layer % 2}`;
-      hidden = await this.#runForward(block, { index: layer + 1, inputs: { ...context(layer), hidden }, hiddenSlot, holds });
-    }
-    return hidden;
-  }
-
-  async backward(
-    gradient: HostTensor | undefined,
-    add: (parameter: string, gradient: HostTensor) => void,
-    target: (parameter: string) => HostTensor | undefined,
-  ): Promise<void> {
-    const { program, workspace } = this.#options;
-    if (!gradient) return;
-    let current = gradient;
-    const segments = [program.embedding, ...program.blocks];
-    for (let index = segments.length - 1; index >= 0; index--) {
-      const { backward, segment } = segments[index]!;
-      if (!backward) return;
-      const outputs: Record<string, HostTensor> = {};
-      for (const [name, value] of backward.graph.outputs) {
-        if (name === "hidden.gradient")
-          outputs[name] = workspace.float32(`hidden.gradient.${this.#otherSlot(current)}`, evaluateShape(value.shape, this.#bindings));
-        else {
-          const parameter = segment.parameters.get(name.slice("gradient.".length))!.name;
-          const accumulator = target(parameter);
-          if (accumulator) outputs[name] = accumulator;
-        }
-      }
-      const results = await backward.executable.run(only({ ...this.#held[index]!, "output.gradient": current }, backward.graph), outputs);
-      for (const [name, tensor] of Object.entries(results)) {
-        if (name !== "hidden.gradient") add(segment.parameters.get(name.slice("gradient.".length))!.name, outputs[name] ?? tensor);
-      }
-      const next = results["hidden.gradient"];
-      if (!next) return;
-      current = outputs["hidden.gradient"] ?? next;
-    }
-  }
-
-  #otherSlot(current: HostTensor): 0 | 1 {
-    const zero = this.#options.workspace.float32("hidden.gradient.0", current.dims);
-    return (current.data as Float32Array).buffer === (zero.data as Float32Array).buffer ? 1 : 0;
-  }
-
-  async #runForward(compiled: CompiledSegment, { index, inputs, hiddenSlot, holds }: ForwardCall): Promise<HostTensor> {
-    const { store, workspace, seed } = this.#options;
-    const all: Record<string, HostTensor> = {
-      ...inputs,
-      ...parameterInputs(compiled, undefined, store),
-      // Every segment draws from its own stream, the same in forward and backward.
-      seed: { dtype: "int64", dims: [], data: BigInt64Array.of(BigInt(seed) * 65537n + BigInt(index)) },
-    };
-    const outputs: Record<string, HostTensor> = {};
-    for (const [name, value] of compiled.forwardGraph.outputs) {
-      const slot = name === "hidden" ? hiddenSlot : `${name}.${index}`;
-      if (name === "hidden" || holds) outputs[name] = workspace.float32(slot, evaluateShape(value.shape, this.#bindings));
-    }
-    const results = await compiled.forward.run(only(all, compiled.forwardGraph), outputs);
-    if (holds && compiled.backward) {
-      const kept = Object.fromEntries(compiled.backward.kept.map((name) => [name, outputs[name] ?? results[name]!]));
-      this.#held[index] = { ...all, ...kept };
-    }
-    return outputs.hidden!;
-  }
-}
-
-interface ForwardCall {
-  readonly index: number;
-  readonly inputs: Record<string, HostTensor>;
-  readonly hiddenSlot: string;
-  readonly holds: boolean;
-}
-
-function parameterInputs(
-  { segment }: CompiledSegment,
-  graph: Graph | undefined,
-  store: Pick<ParameterStore, "parameters">,
-): Record<string, HostTensor> {
-  const inputs: Record<string, HostTensor> = {};
-  for (const [local, spec] of segment.parameters)
-    if (!graph || graph.inputs.has(local)) inputs[local] = store.parameters.get(spec.name)!.tensor;
-  return inputs;
-}
-
-/** The tensors that a graph declares as inputs. */
-function only(tensors: Record<string, HostTensor>, graph: Graph): Record<string, HostTensor> {
-  const wanted: Record<string, HostTensor> = {};
-  for (const name of graph.inputs.keys()) wanted[name] = tensors[name]!;
-  return wanted;
-}
+const keyOf = ({ encoder, trunk }: Chunks): string => `${encoder ?? ""}/${trunk}`;
 
 async function cached<Key, Made>(made: Map<Key, Promise<Made>>, key: Key, make: () => Promise<Made>): Promise<Made> {
   let promise = made.get(key);

@@ -4,7 +4,7 @@
  */
 import type { Backend, Executable } from "../backends/backend.ts";
 import type { AttachedMethod } from "../methods/method.ts";
-import type { CausalLm } from "../models/causal-lm.ts";
+import type { Model, Stack } from "../models/model.ts";
 import type { ModelHooks } from "../models/segment-builder.ts";
 import { buildBlock, buildEmbedding, buildHead, type Segment, type SegmentContext } from "../models/segments.ts";
 import type { Objective } from "../objectives/objective.ts";
@@ -19,7 +19,7 @@ import { buildReferenceLogits, type ReferenceModel } from "./reference-model.ts"
 
 export interface ProgramOptions {
   readonly backend: Backend;
-  readonly model: CausalLm;
+  readonly model: Model;
   readonly method: AttachedMethod;
   /** Regularisers, after the method's own hooks. Left out of evaluation. */
   readonly regularisers: readonly ModelHooks[];
@@ -38,58 +38,105 @@ export interface CompiledSegment {
   readonly backward?: { readonly executable: Executable; readonly graph: Graph; readonly kept: readonly string[] };
 }
 
-/** From token ids to the last hidden state. */
+/** One stack, from token ids to the last hidden state. */
 export interface Trunk {
+  readonly stack: Stack;
   readonly embedding: CompiledSegment;
   readonly blocks: readonly CompiledSegment[];
 }
 
-export interface TrainingProgram extends Trunk {
+/** The stacks of a model, without its head. */
+export interface Body {
+  readonly encoder?: Trunk;
+  readonly trunk: Trunk;
+}
+
+export interface TrainingProgram extends Body {
   /** rows, labels, weights, gradientScale (, referenceRows) -> lossSum, correct, targetLosses (, rows.gradient, gradient.*). */
   readonly head: CompiledSegment;
 }
 
-export async function compileTraining(options: ProgramOptions, chunks: number): Promise<TrainingProgram> {
-  const { backend, model, method } = options;
-  const context = segmentContext(options, { chunks, isTraining: true });
+/** How many chunks the queries of each stack are cut into. */
+export interface Chunks {
+  readonly encoder?: number;
+  readonly trunk: number;
+}
+
+export async function compileTraining(options: ProgramOptions, chunks: Chunks): Promise<TrainingProgram> {
+  const { model } = options;
+  const encoder = model.encoder && (await compileStack(options, { stack: model.encoder, chunks: chunks.encoder!, encoderReached: false }));
+  const main = await compileStack(options, { stack: model, chunks: chunks.trunk, encoderReached: encoder?.reached ?? false });
+  const context = segmentContext(options, { chunks: chunks.trunk, isTraining: true });
+  return {
+    ...(encoder && { encoder: encoder.trunk }),
+    trunk: main.trunk,
+    head: await compileHead(options, { context, needsRowGradient: main.reached, evaluates: false }),
+  };
+}
+
+interface StackToCompile {
+  readonly stack: Stack;
+  readonly chunks: number;
+  /** True if something in the encoder that this stack attends to is trained. */
+  readonly encoderReached: boolean;
+}
+
+/** @returns the stack with its gradients; `reached` is true if the gradient of its output leads to something that is trained */
+async function compileStack(
+  options: ProgramOptions,
+  { stack, chunks, encoderReached }: StackToCompile,
+): Promise<{ trunk: Trunk; reached: boolean }> {
+  const { backend, method } = options;
+  const context: SegmentContext = { ...segmentContext(options, { chunks, isTraining: true }), stack };
   const trains = (name: string): boolean => method.trains(name);
   const keepNothing = options.activationCheckpointing === "block";
-
   const embeddingSegment = buildEmbedding(context);
   let reached = trainsAny(embeddingSegment, trains);
-  const embedding = await compileSegment(backend, { segment: embeddingSegment, trains, needsInputGradient: false, keepNothing });
+  const embedding = await compileSegment(backend, { segment: embeddingSegment, trains, inputGradients: [], keepNothing });
   const blocks: CompiledSegment[] = [];
-  for (let layer = 0; layer < model.numHiddenLayers; layer++) {
+  for (let layer = 0; layer < stack.numHiddenLayers; layer++) {
     const segment = buildBlock(context, { layer, cached: false });
-    blocks.push(await compileSegment(backend, { segment, trains, needsInputGradient: reached, keepNothing }));
-    reached ||= trainsAny(segment, trains);
+    const inputGradients = [...(reached ? ["hidden"] : []), ...(encoderReached ? ["encoderHidden"] : [])];
+    blocks.push(await compileSegment(backend, { segment, trains, inputGradients, keepNothing }));
+    reached ||= encoderReached || trainsAny(segment, trains);
   }
-  return { embedding, blocks, head: await compileHead(options, { context, needsRowGradient: reached, evaluates: false }) };
+  return { trunk: { stack, embedding, blocks }, reached };
 }
 
 /** The same segments without gradients and regularisers. */
-export async function compileEvaluation(options: ProgramOptions, chunks: number): Promise<TrainingProgram> {
-  const context = segmentContext(options, { chunks, isTraining: false });
+export async function compileEvaluation(options: ProgramOptions, chunks: Chunks): Promise<TrainingProgram> {
+  const context = segmentContext(options, { chunks: chunks.trunk, isTraining: false });
   return {
-    ...(await compileTrunk(options, chunks)),
+    ...(await compileBody(options, chunks)),
     head: await compileHead(options, { context, needsRowGradient: false, evaluates: true }),
   };
 }
 
 /** Forward only, without regularisers and head. */
-export async function compileTrunk(
+export async function compileBody(
   options: Pick<ProgramOptions, "backend" | "model" | "method" | "dtypeOf">,
-  chunks: number,
+  chunks: Chunks,
+): Promise<Body> {
+  const { model } = options;
+  return {
+    ...(model.encoder && { encoder: await compileForward(options, { stack: model.encoder, chunks: chunks.encoder! }) }),
+    trunk: await compileForward(options, { stack: model, chunks: chunks.trunk }),
+  };
+}
+
+async function compileForward(
+  options: Pick<ProgramOptions, "backend" | "model" | "method" | "dtypeOf">,
+  { stack, chunks }: Pick<StackToCompile, "stack" | "chunks">,
 ): Promise<Trunk> {
-  const { backend, model } = options;
-  const context = segmentContext({ ...options, regularisers: [] }, { chunks, isTraining: false });
-  const nothing = { trains: () => false, needsInputGradient: false, keepNothing: true };
+  const { backend } = options;
+  const context: SegmentContext = { ...segmentContext({ ...options, regularisers: [] }, { chunks, isTraining: false }), stack };
+  const nothing = { trains: () => false, inputGradients: [], keepNothing: true };
   const embedding = await compileSegment(backend, { segment: buildEmbedding(context), ...nothing });
   const blocks: CompiledSegment[] = [];
-  for (let layer = 0; layer < model.numHiddenLayers; layer++) {
+  for (let layer = 0; layer < stack.numHiddenLayers; layer++) {
     blocks.push(await compileSegment(backend, { segment: buildBlock(context, { layer, cached: false }), ...nothing }));
   }
-  return { embedding, blocks };
+  return { stack, embedding, blocks };
 }
 
 function segmentContext(

@@ -2,16 +2,12 @@
 import type { Batch } from "../data/batch.ts";
 import { insertVirtualTokens } from "../data/virtual-tokens.ts";
 import type { AttachedMethod } from "../methods/method.ts";
-import type { CausalLm } from "../models/causal-lm.ts";
+import type { Model } from "../models/model.ts";
 import { everyDocument } from "../models/segments.ts";
 import type { SequenceLayout } from "./batch-context.ts";
 
 /** The batch as the model sees it, with the layout that attention needs. Targets keep their order. */
-export function withVirtualTokens(
-  batch: Batch,
-  model: CausalLm,
-  { virtualTokens }: AttachedMethod,
-): { batch: Batch; layout: SequenceLayout } {
+export function withVirtualTokens(batch: Batch, model: Model, { virtualTokens }: AttachedMethod): { batch: Batch; layout: SequenceLayout } {
   if (!virtualTokens) return { batch, layout: batch };
   const { count, as } = virtualTokens;
   if (as === "embeddings") {

@@ -3,13 +3,13 @@ import type { Backend, Executable, HostTensor } from "../backends/backend.ts";
 import { BatchContexts, int64 } from "../execution/batch-context.ts";
 import type { ParameterStore } from "../execution/parameter-store.ts";
 import type { AttachedMethod } from "../methods/method.ts";
-import type { CausalLm } from "../models/causal-lm.ts";
+import type { Model } from "../models/model.ts";
 import { buildBlock, buildEmbedding, buildHead, buildPast, type Segment, type SegmentContext } from "../models/segments.ts";
 import { matmul } from "../tensor/ops/index.ts";
 
 export interface DecoderOptions {
   readonly backend: Backend;
-  readonly model: CausalLm;
+  readonly model: Model;
   readonly method: AttachedMethod;
   readonly store: ParameterStore;
 }
@@ -98,7 +98,7 @@ export async function createDecoder({ backend, model, method, store }: DecoderOp
 }
 
 interface StartOptions {
-  readonly model: CausalLm;
+  readonly model: Model;
   readonly context: SegmentContext;
   compile(segment: Segment): Promise<Compiled>;
   run(compiled: Compiled, inputs: Record<string, HostTensor>): Promise<Record<string, HostTensor>>;

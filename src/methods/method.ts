@@ -3,7 +3,7 @@ import type { z } from "zod";
 import { ConfigError, UnsupportedError } from "../base/errors.ts";
 import type { Random } from "../base/random.ts";
 import type { Tokenizer } from "../data/tokenizers/tokenizer.ts";
-import type { CausalLm } from "../models/causal-lm.ts";
+import type { Model } from "../models/model.ts";
 import type { ModelHooks, ParameterSpec } from "../models/segment-builder.ts";
 import type { LinearModule } from "../models/segments.ts";
 
@@ -16,7 +16,7 @@ export interface AddedParameter extends ParameterSpec {
 }
 
 export interface MethodTarget {
-  readonly model: CausalLm;
+  readonly model: Model;
   readonly parameters: readonly ParameterSpec[];
   readonly linears: readonly LinearModule[];
   /** Absent where a model is opened without its tokenizer. */
@@ -52,7 +52,7 @@ export interface VirtualPositions {
 }
 
 /** @throws ConfigError if that many virtual tokens leave no room for others */
-export function checkVirtualTokens(count: number, { maxPositionEmbeddings }: CausalLm): void {
+export function checkVirtualTokens(count: number, { maxPositionEmbeddings }: Model): void {
   if (count >= maxPositionEmbeddings)
     throw new ConfigError(
       `method.numVirtualTokens: ${count} virtual tokens leave no room in the model's ${maxPositionEmbeddings} positions (max_position_embeddings). 8 to 100 is usual.`,

@@ -6,7 +6,7 @@
  */
 import { z } from "zod";
 import { CheckpointError } from "../base/errors.ts";
-import type { KeyValues } from "../models/causal-lm.ts";
+import type { KeyValues } from "../models/model.ts";
 import type { SegmentBuilder } from "../models/segment-builder.ts";
 import type { Value } from "../tensor/graph.ts";
 import { add, matmul, reshape, split, tanh, transpose } from "../tensor/ops/index.ts";

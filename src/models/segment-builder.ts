@@ -7,7 +7,7 @@ import { ShapeError } from "../base/errors.ts";
 import type { DType } from "../tensor/dtype.ts";
 import { Graph, type Value } from "../tensor/graph.ts";
 import { add, cast, constant, gather, greaterOrEqual, matmul, mul, randomUniform, where } from "../tensor/ops/index.ts";
-import type { KeyValues } from "./causal-lm.ts";
+import type { KeyValues } from "./model.ts";
 
 export type ParameterKind = "weight" | "embedding" | "norm" | "bias" | "adapter";
 

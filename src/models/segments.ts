@@ -18,8 +18,8 @@ import {
   where,
 } from "../tensor/ops/index.ts";
 import { addDims, type Dim, dim, divideDims, multiplyDims } from "../tensor/shape.ts";
-import type { BlockOutput, CausalLm, HeadOutput, MaskKind } from "./causal-lm.ts";
 import { keysSeen } from "./layers/attention.ts";
+import type { BlockOutput, EncoderOutput, HeadOutput, MaskKind, Model, Stack } from "./model.ts";
 import { type LinearLayout, type ModelHooks, type ParameterSpec, SegmentBuilder, type SegmentOptions } from "./segment-builder.ts";
 
 export interface Segment {
@@ -30,7 +30,9 @@ export interface Segment {
 }
 
 export interface SegmentContext {
-  readonly model: CausalLm;
+  readonly model: Model;
+  /** The stack whose segments are built; the one that the head stands on where absent. */
+  readonly stack?: Stack;
   /** How many chunks the queries are cut into; the token count of a batch must be a multiple. */
   readonly chunks: number;
   readonly options: Omit<SegmentOptions, "prefix">;
@@ -42,36 +44,46 @@ export const pastTokensDim: Dim = dim("pastTokens");
 const tokensDim = (chunks: number): Dim => multiplyDims(chunks, dim("tokenChunk"));
 const ids = (chunks: number): TensorType => ({ dtype: "int64", shape: [batchDim, tokensDim(chunks)] });
 
-/** inputIds, positionIds int64 [B, T] -> hidden [B, T, C]. */
-export function buildEmbedding({ model, chunks, options }: SegmentContext): Segment {
+/** Tokens of the encoder, which the blocks of its decoder read. */
+export const encoderTokensDim: Dim = dim("encoderTokens");
+
+/** inputIds, positionIds (, tokenTypeIds) int64 [B, T] -> hidden [B, T, C]. */
+export function buildEmbedding({ model, stack = model, chunks, options }: SegmentContext): Segment {
   const build = new SegmentBuilder({ ...options, prefix: "" });
   const inputIds = build.graph.input("inputIds", ids(chunks));
   const positionIds = build.graph.input("positionIds", ids(chunks));
-  build.graph.output("hidden", model.embed(build, { inputIds, positionIds }));
+  const tokenTypes = stack.readsTokenTypes && { tokenTypeIds: build.graph.input("tokenTypeIds", ids(chunks)) };
+  build.graph.output("hidden", stack.embed(build, { inputIds, positionIds, ...tokenTypes }));
   return { name: "embedding", graph: build.graph, parameters: build.parameters };
 }
 
-/** hidden, positionIds, rotary tables, masks (, pastKey, pastValue) -> hidden (, presentKey, presentValue). */
-export function buildBlock({ model, chunks, options }: SegmentContext, { layer, cached }: { layer: number; cached: boolean }): Segment {
-  const build = new SegmentBuilder({ ...options, prefix: model.blockPrefix(layer) });
+/** hidden, positionIds, rotary tables, masks (, pastKey, pastValue) (, encoderHidden, crossMasks) -> hidden (, presentKey, presentValue). */
+export function buildBlock(
+  { model, stack = model, chunks, options }: SegmentContext,
+  { layer, cached }: { layer: number; cached: boolean },
+): Segment {
+  const build = new SegmentBuilder({ ...options, prefix: stack.blockPrefix(layer) });
   const { graph } = build;
   const T = tokensDim(chunks);
   // When decoding, what stands in front is in the cache already.
   const front = cached ? undefined : build.past;
   const past = cached ? pastTokensDim : (front?.key.shape[1] ?? 0);
   const float = (shape: Dim[]): TensorType => ({ dtype: "float32", shape });
-  const hidden = graph.input("hidden", float([batchDim, T, model.hiddenSize]));
+  const hidden = graph.input("hidden", float([batchDim, T, stack.hiddenSize]));
   const positionIds = graph.input("positionIds", ids(chunks));
-  const half = model.rotaryTables?.({ length: 1, sequenceLength: 1 }).half;
+  const half = stack.rotaryTables?.({ length: 1, sequenceLength: 1 }).half;
   const table = half === undefined ? undefined : float([dim("positions"), half]);
   const rotary = table && { cos: graph.input("rotaryCos", table), sin: graph.input("rotarySin", table) };
+  const { isBidirectional } = stack.maskKind(layer);
+  const seen = (chunk: number): Dim => keysSeen({ tokens: T, chunks, chunk, past, isBidirectional });
   const masks = Array.from({ length: chunks }, (_, chunk) =>
-    graph.input(`mask.${chunk}`, float([batchDim, 1, 1, divideDims(T, chunks), keysSeen({ tokens: T, chunks, chunk, past })])),
+    graph.input(`mask.${chunk}`, float([batchDim, 1, 1, divideDims(T, chunks), seen(chunk)])),
   );
-  const cacheType = float([batchDim, model.numKeyValueHeads, past, model.headDim]);
-  const output: BlockOutput = model.block(build, {
+  const cacheType = float([batchDim, stack.numKeyValueHeads, past, stack.headDim]);
+  const output: BlockOutput = stack.block(build, {
     ...{ layer, hidden, positionIds, masks },
     ...(rotary && { rotary }),
+    ...(stack === model && model.encoder && { encoded: encoderInputs(build, { model, chunks }) }),
     ...(front && { past: { key: forEachRow(front.key), value: forEachRow(front.value) } }),
     ...(cached && { past: { key: graph.input("pastKey", cacheType), value: graph.input("pastValue", cacheType) } }),
   });
@@ -80,20 +92,30 @@ export function buildBlock({ model, chunks, options }: SegmentContext, { layer, 
     graph.output("presentKey", output.present.key);
     graph.output("presentValue", output.present.value);
   }
-  return { name: model.blockPrefix(layer).slice(0, -1), graph, parameters: build.parameters };
+  return { name: stack.blockPrefix(layer).slice(0, -1), graph, parameters: build.parameters };
+}
+
+/** encoderHidden [B, S, C] and its masks, as inputs of a decoder's block. */
+function encoderInputs({ graph }: SegmentBuilder, { model, chunks }: Pick<SegmentContext, "model" | "chunks">): EncoderOutput {
+  const float = (shape: Dim[]): TensorType => ({ dtype: "float32", shape });
+  const t = divideDims(tokensDim(chunks), chunks);
+  return {
+    hidden: graph.input("encoderHidden", float([batchDim, encoderTokensDim, model.encoder!.hiddenSize])),
+    masks: Array.from({ length: chunks }, (_, i) => graph.input(`crossMask.${i}`, float([batchDim, 1, 1, t, encoderTokensDim]))),
+  };
 }
 
 /** [heads, P, D] -> [B, heads, P, D]. */
 const forEachRow = (x: Value): Value => broadcastTo(reshape(x, [1, ...x.shape]), [batchDim, ...x.shape]);
 
 /** -> pastKey, pastValue [1, heads, P, D] that methods put in front of a layer's own; undefined where none does. */
-export function buildPast({ model, options }: SegmentContext, { layer }: { layer: number }): Segment | undefined {
-  const build = new SegmentBuilder({ ...options, prefix: model.blockPrefix(layer) });
+export function buildPast({ model, stack = model, options }: SegmentContext, { layer }: { layer: number }): Segment | undefined {
+  const build = new SegmentBuilder({ ...options, prefix: stack.blockPrefix(layer) });
   const { past } = build;
   if (!past) return undefined;
   build.graph.output("pastKey", reshape(past.key, [1, ...past.key.shape]));
   build.graph.output("pastValue", reshape(past.value, [1, ...past.value.shape]));
-  return { name: `past of ${model.blockPrefix(layer).slice(0, -1)}`, graph: build.graph, parameters: build.parameters };
+  return { name: `past of ${stack.blockPrefix(layer).slice(0, -1)}`, graph: build.graph, parameters: build.parameters };
 }
 
 /** rows [N, C] of the residual stream -> whatever `finish` makes of the head's features and vocabulary matrix. */
@@ -110,7 +132,7 @@ export const everyDocument = -2;
 
 /**
  * Additive masks for one kind of attention: 0 where a query may look, -1e9 where not. A query sees keys of its own
- * document at its own or an earlier position, and within the window where there is one.
+ * document, as `kind` says.
  * documentIds, positionIds [B, T] and keyDocumentIds, keyPositionIds [B, past + T], int64 -> mask.0 ... mask.n
  */
 export function buildMasks({ chunks, past, kind }: { chunks: number; past: Dim; kind: MaskKind }): Graph {
@@ -121,22 +143,50 @@ export function buildMasks({ chunks, past, kind }: { chunks: number; past: Dim; 
   const queryPositions = graph.input("positionIds", ids(chunks));
   const keyDocuments = graph.input("keyDocumentIds", keyType);
   const keyPositions = graph.input("keyPositionIds", keyType);
-  const t = divideDims(T, chunks);
+  const { isBidirectional, slidingWindow } = kind;
   for (let chunk = 0; chunk < chunks; chunk++) {
-    const seen = keysSeen({ tokens: T, chunks, chunk, past });
-    const rows = (x: Value): Value => reshape(slice(x, 1, { start: multiplyDims(chunk, t), size: t }), [batchDim, 1, 1, t, 1]);
-    const columns = (x: Value): Value => reshape(slice(x, 1, { start: 0, size: seen }), [batchDim, 1, 1, 1, seen]);
+    const seen = keysSeen({ tokens: T, chunks, chunk, past, isBidirectional });
+    const [rows, columns] = [chunkRows({ chunks, chunk }), firstColumns(seen)];
     const [queryPosition, keyPosition] = [rows(queryPositions), columns(keyPositions)];
-    let sameDocument = equal(rows(queryDocuments), columns(keyDocuments));
-    if (past !== 0) sameDocument = logicalOr(sameDocument, equal(columns(keyDocuments), constant(graph, everyDocument, "int64")));
-    let visible = logicalAnd(sameDocument, greaterOrEqual(queryPosition, keyPosition));
-    if (kind.slidingWindow !== undefined) {
-      visible = logicalAnd(visible, less(sub(queryPosition, keyPosition), constant(graph, kind.slidingWindow, "int64")));
+    let visible = equal(rows(queryDocuments), columns(keyDocuments));
+    if (past !== 0) visible = logicalOr(visible, equal(columns(keyDocuments), constant(graph, everyDocument, "int64")));
+    if (!isBidirectional) visible = logicalAnd(visible, greaterOrEqual(queryPosition, keyPosition));
+    if (slidingWindow !== undefined) {
+      const window = constant(graph, slidingWindow, "int64");
+      visible = logicalAnd(visible, less(sub(queryPosition, keyPosition), window));
+      if (isBidirectional) visible = logicalAnd(visible, less(sub(keyPosition, queryPosition), window));
     }
-    graph.output(`mask.${chunk}`, where(visible, constant(graph, 0), constant(graph, -1e9)));
+    graph.output(`mask.${chunk}`, additive(visible));
   }
   return graph;
 }
+
+/** The same for a decoder's tokens that look at the encoder's: a query sees all keys of its own document.
+ * documentIds [B, T] and keyDocumentIds [B, S], int64 -> crossMask.0 ... crossMask.n */
+export function buildCrossMasks({ chunks }: { chunks: number }): Graph {
+  const graph = new Graph();
+  const queryDocuments = graph.input("documentIds", ids(chunks));
+  const keyDocuments = graph.input("keyDocumentIds", { dtype: "int64", shape: [batchDim, encoderTokensDim] });
+  for (let chunk = 0; chunk < chunks; chunk++) {
+    const visible = equal(chunkRows({ chunks, chunk })(queryDocuments), firstColumns(encoderTokensDim)(keyDocuments));
+    graph.output(`crossMask.${chunk}`, additive(visible));
+  }
+  return graph;
+}
+
+const additive = (visible: Value): Value => where(visible, constant(visible.graph, 0), constant(visible.graph, -1e9));
+
+/** One chunk of [B, T], as rows of scores [B, 1, 1, t, 1]. */
+function chunkRows({ chunks, chunk }: { chunks: number; chunk: number }): (x: Value) => Value {
+  const t = divideDims(tokensDim(chunks), chunks);
+  return (x) => reshape(slice(x, 1, { start: multiplyDims(chunk, t), size: t }), [batchDim, 1, 1, t, 1]);
+}
+
+/** The first columns of [B, S], as columns of scores [B, 1, 1, 1, size]. */
+const firstColumns =
+  (size: Dim): ((x: Value) => Value) =>
+  (x) =>
+    reshape(slice(x, 1, { start: 0, size }), [batchDim, 1, 1, 1, size]);
 
 /** The linear layers of a model's blocks, as methods see them. */
 export interface LinearModule {
@@ -146,8 +196,11 @@ export interface LinearModule {
   readonly layout: LinearLayout;
 }
 
+/** The stacks of a model in order of use. */
+export const stacksOf = (model: Model): readonly Stack[] => (model.encoder ? [model.encoder, model] : [model]);
+
 /** Every parameter and every linear layer of a model, in order of use. */
-export function describeModel(model: CausalLm): { parameters: ParameterSpec[]; linears: LinearModule[] } {
+export function describeModel(model: Model): { parameters: ParameterSpec[]; linears: LinearModule[] } {
   const linears: LinearModule[] = [];
   const recorder: ModelHooks = {
     linear({ module, inFeatures, outFeatures, layout, output }) {
@@ -156,11 +209,11 @@ export function describeModel(model: CausalLm): { parameters: ParameterSpec[]; l
     },
   };
   const context: SegmentContext = { model, chunks: 1, options: { hooks: [recorder], isTraining: false, dtypeOf: () => "float32" } };
-  const segments = [
-    buildEmbedding(context),
-    ...Array.from({ length: model.numHiddenLayers }, (_, layer) => buildBlock(context, { layer, cached: false })),
-    buildHead(context, (head, build) => build.parameter(head.vocabulary)),
-  ];
+  const segments = stacksOf(model).flatMap((stack) => [
+    buildEmbedding({ ...context, stack }),
+    ...Array.from({ length: stack.numHiddenLayers }, (_, layer) => buildBlock({ ...context, stack }, { layer, cached: false })),
+  ]);
+  segments.push(buildHead(context, (head, build) => build.parameter(head.vocabulary)));
   const parameters = new Map<string, ParameterSpec>();
   for (const segment of segments) for (const spec of segment.parameters.values()) parameters.set(spec.name, spec);
   return { parameters: [...parameters.values()], linears };

@@ -1,6 +1,6 @@
 /** What an objective is: from the head of a model to a loss, with the metrics that come for free. */
 import type { z } from "zod";
-import type { HeadOutput } from "../models/causal-lm.ts";
+import type { HeadOutput } from "../models/model.ts";
 import type { SegmentBuilder } from "../models/segment-builder.ts";
 import type { Value } from "../tensor/graph.ts";
 

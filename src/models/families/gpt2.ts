@@ -5,9 +5,9 @@
 import { UnsupportedError } from "../../base/errors.ts";
 import type { Value } from "../../tensor/graph.ts";
 import { add, gelu, layerNorm, relu, silu, split } from "../../tensor/ops/index.ts";
-import type { BlockOutput, ModelFamily } from "../causal-lm.ts";
 import { ConfigReader } from "../config-reader.ts";
 import { attention } from "../layers/attention.ts";
+import type { BlockOutput, ModelFamily } from "../model.ts";
 import type { SegmentBuilder } from "../segment-builder.ts";
 
 const activations: Record<string, (x: Value) => Value> = {

@@ -1,7 +1,8 @@
 /** Llama 1-3, SmolLM2, TinyLlama and others with this model_type. https://arxiv.org/abs/2302.13971 */
-import type { ModelFamily } from "../causal-lm.ts";
+
 import { ConfigReader } from "../config-reader.ts";
 import { createGatedDecoder, readGatedDecoderConfig } from "../layers/gated-decoder.ts";
+import type { ModelFamily } from "../model.ts";
 
 export const llama = {
   name: "llama",

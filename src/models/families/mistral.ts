@@ -1,7 +1,8 @@
 /** Mistral: Llama with a sliding attention window in every layer. https://arxiv.org/abs/2310.06825 */
-import type { ModelFamily } from "../causal-lm.ts";
+
 import { ConfigReader } from "../config-reader.ts";
 import { createGatedDecoder, readGatedDecoderConfig } from "../layers/gated-decoder.ts";
+import type { ModelFamily } from "../model.ts";
 
 export const mistral = {
   name: "mistral",

@@ -1,8 +1,9 @@
 /** Qwen2 and Qwen2.5: Llama with biases on query, key and value, and a window in upper layers where it is switched on. https://arxiv.org/abs/2407.10671 */
-import type { ModelFamily } from "../causal-lm.ts";
+
 import { ConfigReader } from "../config-reader.ts";
 import { createGatedDecoder, readGatedDecoderConfig } from "../layers/gated-decoder.ts";
 import { windowByLayer } from "../layers/window-by-layer.ts";
+import type { ModelFamily } from "../model.ts";
 
 export const qwen2 = {
   name: "qwen2",

@@ -1,8 +1,9 @@
 /** Qwen3 (dense): Llama with RMS norms on query and key heads and an explicit head size. https://arxiv.org/abs/2505.09388 */
-import type { ModelFamily } from "../causal-lm.ts";
+
 import { ConfigReader } from "../config-reader.ts";
 import { createGatedDecoder, readGatedDecoderConfig } from "../layers/gated-decoder.ts";
 import { windowByLayer } from "../layers/window-by-layer.ts";
+import type { ModelFamily } from "../model.ts";
 
 export const qwen3 = {
   name: "qwen3",

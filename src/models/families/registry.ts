@@ -2,7 +2,7 @@
 
 import { CheckpointError } from "../../base/errors.ts";
 import { lookUp } from "../../base/registry.ts";
-import type { CausalLm } from "../causal-lm.ts";
+import type { Model } from "../model.ts";
 import { gpt2 } from "./gpt2.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
@@ -14,7 +14,7 @@ export const families = [gpt2, llama, mistral, qwen2, qwen3, smollm3] as const;
 
 /** The model that a parsed config.json describes.
  * @throws CheckpointError if `model_type` is missing; UnsupportedError, listing the families, if it is unknown */
-export function createModel(config: Readonly<Record<string, unknown>>): CausalLm {
+export function createModel(config: Readonly<Record<string, unknown>>): Model {
   const modelType = config.model_type;
   if (typeof modelType !== "string")
     throw new CheckpointError('config.json lacks "model_type". Copy the config.json that belongs to these weights.');

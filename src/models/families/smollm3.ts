@@ -1,8 +1,9 @@
 /** SmolLM3: Llama in which some layers have no positions at all (NoPE, https://arxiv.org/abs/2305.19466). */
-import type { ModelFamily } from "../causal-lm.ts";
+
 import { ConfigReader } from "../config-reader.ts";
 import { createGatedDecoder, readGatedDecoderConfig } from "../layers/gated-decoder.ts";
 import { windowByLayer } from "../layers/window-by-layer.ts";
+import type { ModelFamily } from "../model.ts";
 
 export const smollm3 = {
   name: "smollm3",

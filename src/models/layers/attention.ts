@@ -1,5 +1,5 @@
 /**
- * Causal attention over packed documents, with grouped key-value heads (Ainslie et al. 2023, https://arxiv.org/abs/2305.13245).
+ * Attention over packed documents, causal or bidirectional, with grouped key-value heads (Ainslie et al. 2023, https://arxiv.org/abs/2305.13245).
  * Differs from the textbook:
  * 1. Queries are cut into chunks; a chunk sees only the keys up to its own end, so the upper triangle is mostly not computed
  *    and score matrices stay small enough for the cache.
@@ -10,7 +10,7 @@
 import type { Value } from "../../tensor/graph.ts";
 import { add, concat, matmul, reshape, softmax, split, transpose } from "../../tensor/ops/index.ts";
 import { addDims, type Dim, divideDims, multiplyDims } from "../../tensor/shape.ts";
-import type { KeyValues } from "../causal-lm.ts";
+import type { KeyValues } from "../model.ts";
 
 export interface AttentionInput {
   /** [B, T, numHeads * D], rotated already. */
@@ -26,11 +26,13 @@ export interface AttentionInput {
   /** One additive mask for each chunk of queries: [B, 1, 1, t, keys]. */
   readonly masks: readonly Value[];
   readonly past?: KeyValues | undefined;
+  /** Every chunk of queries sees all keys. */
+  readonly isBidirectional?: boolean | undefined;
 }
 
 /** @returns output [B, T, numHeads * D] and the keys and values of all tokens so far */
 export function attention(input: AttentionInput): { output: Value; present: KeyValues } {
-  const { numHeads, numKeyValueHeads, headDim: D, scale, masks, past } = input;
+  const { numHeads, numKeyValueHeads, headDim: D, scale, masks, past, isBidirectional } = input;
   const [B, T] = input.query.shape as [Dim, Dim];
   const groups = numHeads / numKeyValueHeads;
   const { graph } = input.query;
@@ -53,8 +55,9 @@ export function attention(input: AttentionInput): { output: Value; present: KeyV
   const upTo = (parts: readonly Value[], last: number, before: Value | undefined): Value =>
     concat([...(before ? [before] : []), ...parts.slice(0, last + 1)], 2);
   const outputs = queries.map((q, i) => {
-    const k = i + 1 === chunks ? key : upTo(keys, i, past?.key);
-    const v = i + 1 === chunks ? value : upTo(values, i, past?.value);
+    const seesAll = isBidirectional || i + 1 === chunks;
+    const k = seesAll ? key : upTo(keys, i, past?.key);
+    const v = seesAll ? value : upTo(values, i, past?.value);
     const seen = k.shape[2]!;
     const rows = reshape(q, [B, numKeyValueHeads, multiplyDims(groups, t), D]);
     const scores = reshape(matmul(rows, k, { transposeB: true, alpha: scale }), [B, numKeyValueHeads, groups, t, seen]);
@@ -66,6 +69,14 @@ export function attention(input: AttentionInput): { output: Value; present: KeyV
   return { output, present: { key, value } };
 }
 
-/** Keys that chunk `i` of `chunks` equal chunks of T queries sees. */
-export const keysSeen = ({ tokens, chunks, chunk, past = 0 }: { tokens: Dim; chunks: number; chunk: number; past?: Dim }): Dim =>
-  addDims(past, multiplyDims(chunk + 1, divideDims(tokens, chunks)));
+export interface KeysSeen {
+  readonly tokens: Dim;
+  readonly chunks: number;
+  readonly chunk: number;
+  readonly past?: Dim;
+  readonly isBidirectional?: boolean | undefined;
+}
+
+/** Keys that one of `chunks` equal chunks of T queries sees. */
+export const keysSeen = ({ tokens, chunks, chunk, past = 0, isBidirectional = false }: KeysSeen): Dim =>
+  addDims(past, isBidirectional ? tokens : multiplyDims(chunk + 1, divideDims(tokens, chunks)));

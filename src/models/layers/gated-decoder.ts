@@ -5,8 +5,8 @@
 import { CheckpointError } from "../../base/errors.ts";
 import type { Value } from "../../tensor/graph.ts";
 import { add, mul, reshape, rmsNorm, rotaryEmbedding, silu } from "../../tensor/ops/index.ts";
-import type { BlockInput, BlockOutput, CausalLm, HeadOutput, MaskKind } from "../causal-lm.ts";
 import type { ConfigReader } from "../config-reader.ts";
+import type { BlockInput, BlockOutput, HeadOutput, MaskKind, Model } from "../model.ts";
 import type { SegmentBuilder } from "../segment-builder.ts";
 import { attention } from "./attention.ts";
 import { computeRotaryTables, type RotaryConfig, rotaryScaling } from "./rotary.ts";
@@ -76,7 +76,7 @@ export function readGatedDecoderConfig(config: ConfigReader, modelType: string):
   };
 }
 
-export function createGatedDecoder(config: GatedDecoderConfig): CausalLm {
+export function createGatedDecoder(config: GatedDecoderConfig): Model {
   const { hiddenSize: C, vocabSize: V, headDim: D, numAttentionHeads, numKeyValueHeads, rmsNormEps } = config;
 
   const norm = (build: SegmentBuilder, name: string, x: Value): Value =>

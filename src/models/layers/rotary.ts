@@ -4,7 +4,7 @@
  */
 import { UnsupportedError } from "../../base/errors.ts";
 import { nearestName } from "../../base/nearest-name.ts";
-import type { RotaryTables } from "../causal-lm.ts";
+import type { RotaryTables } from "../model.ts";
 
 export interface RotaryConfig {
   readonly ropeTheta: number;

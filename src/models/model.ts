@@ -1,4 +1,7 @@
-/** What every decoder family provides: the graphs of its segments, and the facts that running them needs. */
+/**
+ * What every family provides: the graphs of its segments, and the facts that running them needs. A model is a stack of
+ * blocks with a head; an encoder-decoder has a second stack in front, whose output every block of the first one reads.
+ */
 import type { Value } from "../tensor/graph.ts";
 import type { ParameterSpec, SegmentBuilder } from "./segment-builder.ts";
 
@@ -6,6 +9,14 @@ import type { ParameterSpec, SegmentBuilder } from "./segment-builder.ts";
 export interface KeyValues {
   readonly key: Value;
   readonly value: Value;
+}
+
+/** Token ids and what else an embedding looks up, int64 [B, T]. */
+export interface EmbeddingInput {
+  readonly inputIds: Value;
+  readonly positionIds: Value;
+  /** Where the stack `readsTokenTypes`. */
+  readonly tokenTypeIds?: Value;
 }
 
 export interface BlockInput {
@@ -20,6 +31,15 @@ export interface BlockInput {
   readonly masks: readonly Value[];
   /** Keys and values of earlier tokens when decoding with a cache, or what a method puts in front. */
   readonly past?: KeyValues;
+  /** What the encoder made of its tokens, for the cross-attention of an encoder-decoder. */
+  readonly encoded?: EncoderOutput;
+}
+
+export interface EncoderOutput {
+  /** [B, S, C]. */
+  readonly hidden: Value;
+  /** Additive, one for each chunk of queries: [B, 1, 1, t, S]. */
+  readonly masks: readonly Value[];
 }
 
 export interface BlockOutput {
@@ -36,32 +56,43 @@ export interface HeadOutput {
   readonly vocabulary: ParameterSpec;
 }
 
-/** Which keys a query may see beside the causal rule and its own document. */
+/** Which keys of its own document a query may see: those at its own and earlier positions, or with `isBidirectional` all. */
 export interface MaskKind {
+  readonly isBidirectional?: true;
+  /** Keys at this distance or more are hidden, on either side. */
   readonly slidingWindow?: number;
 }
 
-export interface CausalLm {
-  readonly modelType: string;
-  readonly vocabSize: number;
+/** A chain of blocks behind an embedding. */
+export interface Stack {
   readonly hiddenSize: number;
   readonly numHiddenLayers: number;
   readonly numAttentionHeads: number;
   readonly numKeyValueHeads: number;
   readonly headDim: number;
   readonly maxPositionEmbeddings: number;
-  readonly tieWordEmbeddings: boolean;
+  /** True if the embedding looks up token types (segments A and B). */
+  readonly readsTokenTypes?: true;
   /** Kind of mask by layer; equal objects share one mask. */
   maskKind(layer: number): MaskKind;
   /** Start of the parameter names of a block, with the dot. */
   blockPrefix(layer: number): string;
-  /** [B, T] ids -> [B, T, C]. */
-  embed(build: SegmentBuilder, input: { inputIds: Value; positionIds: Value }): Value;
+  /** -> [B, T, C]. */
+  embed(build: SegmentBuilder, input: EmbeddingInput): Value;
   block(build: SegmentBuilder, input: BlockInput): BlockOutput;
-  /** Rows of the residual stream [N, C]. */
-  head(build: SegmentBuilder, rows: Value): HeadOutput;
   /** Rotary tables for positions 0..length-1; `sequenceLength` matters to scalings that depend on it. */
   rotaryTables?(size: { length: number; sequenceLength: number }): RotaryTables;
+}
+
+/** The stack that the head stands on, with the head. */
+export interface Model extends Stack {
+  readonly modelType: string;
+  readonly vocabSize: number;
+  readonly tieWordEmbeddings: boolean;
+  /** The stack in front of an encoder-decoder's decoder. Its last block ends with whatever norm the family puts there. */
+  readonly encoder?: Stack;
+  /** Rows of the residual stream [N, C]. */
+  head(build: SegmentBuilder, rows: Value): HeadOutput;
 }
 
 /** Row-major [length, half]. */
@@ -77,5 +108,5 @@ export interface ModelFamily {
   readonly name: string;
   readonly summary: string;
   /** @throws CheckpointError if config.json lacks a field or holds one out of range; UnsupportedError for options not built */
-  create(config: Readonly<Record<string, unknown>>): CausalLm;
+  create(config: Readonly<Record<string, unknown>>): Model;
 }

@@ -1,0 +1,78 @@
+/** One batch on its way through a whole model without its head: through the encoder where there is one, then through the stack under the head. */
+import type { Backend, HostTensor } from "../backends/backend.ts";
+import type { Batch, TokenRows } from "../data/batch.ts";
+import type { Model } from "../models/model.ts";
+import { BatchContexts, chooseChunks, type SequenceLayout } from "./batch-context.ts";
+import type { ParameterStore } from "./parameter-store.ts";
+import { type GradientSink, StackPass } from "./stack-pass.ts";
+import type { Body, Chunks } from "./training-program.ts";
+import type { Workspace } from "./workspace.ts";
+
+export interface ModelPassOptions {
+  readonly batch: Batch;
+  readonly layout: SequenceLayout;
+  readonly program: Body;
+  readonly chunks: Chunks;
+  readonly seed: number;
+  readonly contexts: ModelContexts;
+  readonly store: Pick<ParameterStore, "parameters">;
+  readonly workspace: Workspace;
+}
+
+/** What the blocks of each stack read beside hidden states. */
+export interface ModelContexts {
+  readonly encoder?: BatchContexts;
+  readonly trunk: BatchContexts;
+}
+
+export const createContexts = (model: Model, backend: Backend): ModelContexts => ({
+  ...(model.encoder && { encoder: new BatchContexts(model.encoder, backend) }),
+  trunk: new BatchContexts(model, backend),
+});
+
+export const chunksOf = ({ tokens, encoder }: Batch): Chunks => ({
+  trunk: chooseChunks(tokens),
+  ...(encoder && { encoder: chooseChunks(encoder.tokens) }),
+});
+
+/** Streams of random numbers stay apart: the encoder's segments begin here. */
+const encoderStream = 32_768n;
+
+export class ModelPass {
+  readonly #options: ModelPassOptions;
+  #encoder: StackPass | undefined;
+  #trunk: StackPass | undefined;
+
+  constructor(options: ModelPassOptions) {
+    this.#options = options;
+  }
+
+  /** @returns hidden state under the head [B, T, C] */
+  async forward(holds: boolean): Promise<HostTensor> {
+    const { batch, layout, program, chunks, contexts, ...shared } = this.#options;
+    const { batchSize, encoder } = batch;
+    const seed = BigInt(shared.seed) * 65537n;
+    if (program.encoder) {
+      const rows: TokenRows = encoder!;
+      const context = await contexts.encoder!.create({ ...rows, batchSize }, chunks.encoder!);
+      const own = { rows, context, chunks: chunks.encoder!, trunk: program.encoder, slots: "encoder.", seed: seed + encoderStream };
+      this.#encoder = new StackPass({ ...shared, ...own, batchSize });
+    }
+    const encoderHidden = await this.#encoder?.forward(holds);
+    const context = await contexts.trunk.create({ ...layout, ...(encoder && { encoder }) }, chunks.trunk);
+    const own = { rows: batch, context, chunks: chunks.trunk, trunk: program.trunk, slots: "", seed, encoderHidden };
+    this.#trunk = new StackPass({ ...shared, ...own, batchSize });
+    return this.#trunk.forward(holds);
+  }
+
+  /** Memory for the gradient that `backward` starts from. */
+  outputGradient(dims: readonly number[]): HostTensor {
+    return this.#trunk!.outputGradient(dims);
+  }
+
+  /** From the gradient of the hidden state to those of the parameters. */
+  async backward(gradient: HostTensor, sink: GradientSink): Promise<void> {
+    const encoderGradient = await this.#trunk!.backward(gradient, sink);
+    if (encoderGradient) await this.#encoder!.backward(encoderGradient, sink);
+  }
+}
