@@ -9,14 +9,42 @@ export interface HostTensor {
   readonly data: Float32Array | Uint16Array | BigInt64Array | Int32Array | Uint8Array;
 }
 
+/** A tensor in the memory of a device, which only that device's executables read. */
+export interface DeviceTensor {
+  readonly dtype: DType;
+  readonly dims: readonly number[];
+  /** The backend's own. */
+  readonly handle: unknown;
+  /** Gives the memory back; the tensor must not be used afterwards. */
+  dispose(): void;
+}
+
+export type Tensor = HostTensor | DeviceTensor;
+
+export const isOnDevice = (tensor: Tensor): tensor is DeviceTensor => "handle" in tensor;
+
 export interface Executable {
   /**
    * @param inputs a tensor for every graph input
    * @param outputs tensors that results are written into; results not named here get new memory
    * @throws BackendError if an input is missing, or a tensor has another type or shape than declared
    */
-  run(inputs: Readonly<Record<string, HostTensor>>, outputs?: Readonly<Record<string, HostTensor>>): Promise<Record<string, HostTensor>>;
+  run(inputs: Readonly<Record<string, Tensor>>, outputs?: Readonly<Record<string, HostTensor>>): Promise<Record<string, HostTensor>>;
   dispose(): Promise<void>;
+}
+
+/** An executable whose results stay on the device. */
+export interface DeviceExecutable {
+  /** Each result is the caller's to dispose. @throws BackendError as `Executable.run` */
+  run(inputs: Readonly<Record<string, Tensor>>): Promise<Record<string, DeviceTensor>>;
+  dispose(): Promise<void>;
+}
+
+/** The memory of a device that is not the host's. */
+export interface DeviceMemory {
+  compile(graph: Graph, options?: { readonly name?: string }): Promise<DeviceExecutable>;
+  upload(tensor: HostTensor): Promise<DeviceTensor>;
+  download(tensor: DeviceTensor): Promise<HostTensor>;
 }
 
 export interface Backend {
@@ -26,23 +54,30 @@ export interface Backend {
   /** Graphs that print alike share one executable.
    * @throws BackendError naming the operation, if the device lacks one */
   compile(graph: Graph, options?: { readonly name?: string }): Promise<Executable>;
+  /** Where results can stay; absent where the device computes in the host's memory. */
+  readonly deviceMemory?: DeviceMemory;
 }
 
-interface Entry {
-  readonly executable: Promise<Executable>;
+interface Disposable {
+  run: (...given: never[]) => unknown;
+  dispose(): Promise<void>;
+}
+
+interface Entry<Made> {
+  readonly executable: Promise<Made>;
   users: number;
 }
 
 /** Executables by the text of their graph. Equal programs are compiled once and released when the last user disposes of them. */
-export class CompiledGraphCache {
-  readonly #entries = new Map<string, Entry>();
+export class CompiledGraphCache<Made extends Disposable = Executable> {
+  readonly #entries = new Map<string, Entry<Made>>();
 
   /** Programs that are compiled now. */
   get size(): number {
     return this.#entries.size;
   }
 
-  async compile(graph: Graph, make: () => Promise<Executable>): Promise<Executable> {
+  async compile(graph: Graph, make: () => Promise<Made>): Promise<Made> {
     const key = keyOf(graph);
     const entry = this.#entries.get(key) ?? { executable: make(), users: 0 };
     this.#entries.set(key, entry);
@@ -56,7 +91,7 @@ export class CompiledGraphCache {
     });
     let held = true;
     return {
-      run: (inputs, outputs) => executable.run(inputs, outputs),
+      ...executable,
       async dispose() {
         if (!held) return;
         held = false;
