@@ -73,8 +73,14 @@ export interface SegmentOptions {
   readonly isTraining: boolean;
   /** The element type in which a parameter is held; anything but float32 is cast where it is used. */
   dtypeOf(parameter: string): DType;
-  /** Write into a graph that another builder began, with this before the names of parameter inputs: a second model beside the first. */
-  readonly beside?: { readonly graph: Graph; readonly inputPrefix: string };
+  /** Write into a graph that another builder began: a second model beside the first, or one segment of a whole model. */
+  readonly shared?: SharedGraph;
+}
+
+export interface SharedGraph {
+  readonly graph: Graph;
+  /** Name of the graph input for a parameter; one that is there already is read again. */
+  inputName(parameter: string): string;
 }
 
 export class SegmentBuilder {
@@ -88,7 +94,7 @@ export class SegmentBuilder {
 
   constructor(options: SegmentOptions) {
     this.#options = options;
-    this.graph = options.beside?.graph ?? new Graph();
+    this.graph = options.shared?.graph ?? new Graph();
   }
 
   /** The whole name of something in this segment. */
@@ -122,13 +128,14 @@ export class SegmentBuilder {
 
   /** The graph input that holds a parameter as stored. */
   #stored(spec: ParameterSpec): Value {
-    const { prefix, beside } = this.#options;
-    const local = (beside?.inputPrefix ?? "") + (spec.name.startsWith(prefix) ? spec.name.slice(prefix.length) : spec.name);
+    const { prefix, shared } = this.#options;
+    const local = shared?.inputName(spec.name) ?? (spec.name.startsWith(prefix) ? spec.name.slice(prefix.length) : spec.name);
     const known = this.parameters.get(local);
     if (known?.name === spec.name) return this.graph.inputs.get(local)!;
     if (known) throw new ShapeError(`parameters ${spec.name} and ${known.name} share the local name ${local}.`);
     this.parameters.set(local, spec);
-    return this.graph.input(local, { dtype: this.#options.dtypeOf(spec.name), shape: spec.shape });
+    const there = shared && this.graph.inputs.get(local);
+    return there ?? this.graph.input(local, { dtype: this.#options.dtypeOf(spec.name), shape: spec.shape });
   }
 
   /** y = x W^T + b, through the hooks. @param name module name inside this segment, for example `self_attn.q_proj` */
