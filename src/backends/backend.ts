@@ -1,13 +1,9 @@
 /** What runs a tensor graph. Models and methods never see a backend; the execution floor brings the two together. */
 import type { DType } from "../tensor/dtype.ts";
 import { type Graph, printGraph } from "../tensor/graph.ts";
+import type { HostTensor } from "../tensor/host-tensor.ts";
 
-/** A dense tensor in host memory, row-major. float16 and bfloat16 are held as their bits. */
-export interface HostTensor {
-  readonly dtype: DType;
-  readonly dims: readonly number[];
-  readonly data: Float32Array | Uint16Array | BigInt64Array | Int32Array | Uint8Array;
-}
+export type { HostTensor };
 
 /** A tensor in the memory of a device, which only that device's executables read. */
 export interface DeviceTensor {

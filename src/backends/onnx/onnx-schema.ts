@@ -71,6 +71,7 @@ const modelProto = root.lookupType("ModelProto");
 export const onnxDataType = {
   float32: 1,
   uint8: 2,
+  int8: 3,
   uint16: 4,
   int32: 6,
   int64: 7,

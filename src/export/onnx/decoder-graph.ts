@@ -6,7 +6,7 @@
 import type { MaskKind, Model, RotaryTables } from "../../models/model.ts";
 import { type ModelHooks, type ParameterSpec, SegmentBuilder } from "../../models/segment-builder.ts";
 import { batchDim, pastTokensDim } from "../../models/segments.ts";
-import type { DType } from "../../tensor/dtype.ts";
+import type { ParameterStorage } from "../../models/storage.ts";
 import { Graph, type Value } from "../../tensor/graph.ts";
 import { constant, equal, greaterOrEqual, less, logicalAnd, matmul, range, reshape, slice, sub, where } from "../../tensor/ops/index.ts";
 import { addDims, type Dim, dim, multiplyDims } from "../../tensor/shape.ts";
@@ -14,7 +14,7 @@ import { addDims, type Dim, dim, multiplyDims } from "../../tensor/shape.ts";
 export interface WholeGraphOptions {
   readonly model: Model;
   readonly hooks: readonly ModelHooks[];
-  dtypeOf(parameter: string): DType;
+  storageOf(parameter: string): ParameterStorage;
 }
 
 export interface WholeGraph {
@@ -28,13 +28,13 @@ export interface WholeGraph {
 /** Rotary tables stand in the file, so contexts beyond this are not offered; scalings that depend on the length at hand are those of this length. */
 const longestTable = 32_768;
 
-export function buildDecoderGraph({ model, hooks, dtypeOf }: WholeGraphOptions): WholeGraph {
+export function buildDecoderGraph({ model, hooks, storageOf }: WholeGraphOptions): WholeGraph {
   const graph = new Graph();
   const T = dim("tokenChunk");
   const S = addDims(pastTokensDim, T);
   const parameters = new Map<string, ParameterSpec>();
   const segment = (prefix: string, build: (builder: SegmentBuilder) => Value): Value => {
-    const builder = new SegmentBuilder({ prefix, hooks, isTraining: false, dtypeOf, shared: { graph, inputName: (name) => name } });
+    const builder = new SegmentBuilder({ prefix, hooks, isTraining: false, storageOf, shared: { graph, inputName: (name) => name } });
     const result = build(builder);
     for (const [name, spec] of builder.parameters) parameters.set(name, spec);
     return result;

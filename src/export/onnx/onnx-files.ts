@@ -7,6 +7,7 @@ import type { FileContent } from "../../base/folder-shelf.ts";
 import { mergedParameter } from "../../execution/adapter-files.ts";
 import { type LoadedModel, withoutMethod } from "../../execution/loaded-model.ts";
 import type { ParameterSpec } from "../../models/segment-builder.ts";
+import { plain } from "../../models/storage.ts";
 import { bytesOf } from "../../models/weights/element-types.ts";
 import { float32ToFloat16 } from "../../models/weights/half.ts";
 import { verifyGraph } from "../../tensor/passes/verify.ts";
@@ -34,10 +35,13 @@ export async function onnxFiles(loaded: LoadedModel, base: Folder, weightType: O
   // What can be folded into weights is; other methods stay in the graph as the layers that they are.
   const folds = loaded.method.adapter?.merge !== undefined;
   const shown = folds ? withoutMethod(loaded) : loaded;
-  const dtypeOf = (name: string) => (isHalf(name) ? "float16" : "float32");
   const specs = new Map([...loaded.store.parameters].map(([name, { spec }]) => [name, spec]));
   const isHalf = (name: string): boolean => weightType === "float16" && specs.get(name)!.shape.length > 1;
-  const whole = buildDecoderGraph({ model: loaded.model, hooks: [shown.method.hooks], dtypeOf });
+  const whole = buildDecoderGraph({
+    model: loaded.model,
+    hooks: [shown.method.hooks],
+    storageOf: (name) => plain(isHalf(name) ? "float16" : "float32"),
+  });
   const initializers = collect(whole, {
     isHalf: ({ name }) => isHalf(name),
     read: ({ name }) => mergedParameter({ name, store: loaded.store, method: loaded.method }).data,
