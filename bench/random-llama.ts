@@ -78,7 +78,6 @@ export async function openRandomLlama(options: BenchOptions) {
   const engine = new SegmentedTrainingEngine({
     ...{ backend, model, method, regularisers: [], store, activationCheckpointing },
     ...{ objective: causalLm, objectiveConfig: { name: "causal-lm", labelSmoothing: 0 } },
-    dtypeOf: (name) => store.parameters.get(name)!.tensor.dtype,
     optimizer: await createOptimizerOnGroups({
       backend,
       optimizer: adamw,

@@ -9,7 +9,6 @@ import { createModel } from "../models/families/registry.ts";
 import type { Model } from "../models/model.ts";
 import { describeModel } from "../models/segments.ts";
 import { type Checkpoint, checkTensors, openCheckpoint } from "../models/weights/checkpoint.ts";
-import type { DType } from "../tensor/dtype.ts";
 import type { Adapter } from "./adapter-files.ts";
 import { stackAdapters } from "./adapter-stack.ts";
 import { weightsOf } from "./checkpoint-weights.ts";
@@ -22,7 +21,6 @@ export interface LoadedModel {
   readonly tokenizer: Tokenizer;
   readonly method: AttachedMethod;
   readonly store: ParameterStore;
-  dtypeOf(parameter: string): DType;
 }
 
 export interface OpenModelOptions {
@@ -63,5 +61,5 @@ export async function openModel({ folder, backend, method, adapter, adapters, se
     storable: backend.storable,
   });
   adapter?.loadInto(store, attached);
-  return { backend, checkpoint, model, tokenizer, method: attached, store, dtypeOf: (name) => store.parameters.get(name)!.tensor.dtype };
+  return { backend, checkpoint, model, tokenizer, method: attached, store };
 }

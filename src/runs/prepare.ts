@@ -100,7 +100,7 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
     ...(training.neftuneNoiseAlpha > 0 ? [embeddingNoise({ alpha: training.neftuneNoiseAlpha, sequenceLength: maxLength })] : []),
   ];
   const engineOptions = {
-    ...{ backend, model, method: loaded.method, regularisers, store, dtypeOf: loaded.dtypeOf },
+    ...{ backend, model, method: loaded.method, regularisers, store },
     ...{ objective, objectiveConfig: config.objective, reference },
     activationCheckpointing: training.activationCheckpointing,
     optimizer: await createOptimizerOnGroups({ backend, optimizer, config: config.optimizer, groups: store.groups }),
@@ -125,8 +125,8 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
     });
   const stepsPerEpoch = Math.ceil(batchesForEpoch(0).length / gradientAccumulationSteps);
   const totalSteps = training.maxSteps ?? Math.max(1, Math.round((training.epochs ?? 1) * stepsPerEpoch));
-  const sizes = [...store.parameters.values()].map(({ tensor, gradient }) => ({
-    length: tensor.data.length,
+  const sizes = [...store.parameters.values()].map(({ spec, gradient }) => ({
+    length: spec.shape.reduce((product, n) => product * n, 1),
     trained: gradient !== undefined,
   }));
   return {
