@@ -34,7 +34,8 @@ const inputPrefix = "reference.";
 /** referenceRows [N, C'] -> logits [N, V], in a graph that the trained model's head stands in. */
 export function buildReferenceLogits({ model, method, store }: ReferenceModel, graph: Graph): Value {
   const build = new SegmentBuilder({
-    ...{ prefix: "", hooks: [method.hooks], isTraining: false, storageOf: storageIn(store), beside: { graph, inputPrefix } },
+    ...{ prefix: "", hooks: [method.hooks], isTraining: false, storageOf: storageIn(store) },
+    shared: { graph, inputName: (parameter) => inputPrefix + parameter },
   });
   const rows = graph.input("referenceRows", { dtype: "float32", shape: [dim("rows"), model.hiddenSize] });
   const { features, vocabulary } = model.head(build, rows);

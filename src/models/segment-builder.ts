@@ -73,8 +73,14 @@ export interface SegmentOptions {
   readonly isTraining: boolean;
   /** How a parameter is held; it is decoded where it is used. */
   storageOf(parameter: string): ParameterStorage;
-  /** Write into a graph that another builder began, with this before the names of parameter inputs: a second model beside the first. */
-  readonly beside?: { readonly graph: Graph; readonly inputPrefix: string };
+  /** Write into a graph that another builder began: a second model beside the first, or one segment of a whole model. */
+  readonly shared?: SharedGraph;
+}
+
+export interface SharedGraph {
+  readonly graph: Graph;
+  /** Name of the graph input for a parameter; one that is there already is read again. */
+  inputName(parameter: string): string;
 }
 
 export class SegmentBuilder {
@@ -88,7 +94,7 @@ export class SegmentBuilder {
 
   constructor(options: SegmentOptions) {
     this.#options = options;
-    this.graph = options.beside?.graph ?? new Graph();
+    this.graph = options.shared?.graph ?? new Graph();
   }
 
   /** The whole name of something in this segment. */
@@ -121,8 +127,8 @@ export class SegmentBuilder {
 
   /** The graph inputs that hold a parameter. */
   #stored(spec: ParameterSpec): StoredTensors<Value> {
-    const { prefix, beside } = this.#options;
-    const local = (beside?.inputPrefix ?? "") + (spec.name.startsWith(prefix) ? spec.name.slice(prefix.length) : spec.name);
+    const { prefix, shared } = this.#options;
+    const local = shared?.inputName(spec.name) ?? (spec.name.startsWith(prefix) ? spec.name.slice(prefix.length) : spec.name);
     const known = this.parameters.get(local);
     if (known && known.name !== spec.name) throw new ShapeError(`parameters ${spec.name} and ${known.name} share the local name ${local}.`);
     this.parameters.set(local, spec);

@@ -25,6 +25,7 @@ import { gatherOp, scatterAddRowsOp } from "./gather.ts";
 import { matmulOp } from "./matmul.ts";
 import { layerNormOp, rmsNormOp } from "./normalisation.ts";
 import { randomUniformOp } from "./random-uniform.ts";
+import { rangeOp } from "./range.ts";
 import { reduceMaxOp, reduceMeanOp, reduceSumOp } from "./reductions.ts";
 import { reshapeOp } from "./reshape.ts";
 import { rotaryEmbeddingOp } from "./rotary-embedding.ts";
@@ -36,7 +37,7 @@ export const ops = [
   ...[addOp, subOp, mulOp, divOp, maximumOp],
   ...[negOp, expOp, logOp, sqrtOp, reciprocalOp, tanhOp, sigmoidOp, erfOp, reluOp, siluOp, geluOp, geluTanhOp, stopGradientOp],
   ...[equalOp, greaterOrEqualOp, lessOp, logicalAndOp, logicalOrOp, whereOp],
-  ...[constantOp, zerosOp, castOp, randomUniformOp],
+  ...[constantOp, zerosOp, rangeOp, castOp, randomUniformOp],
   ...[matmulOp, reduceSumOp, reduceMeanOp, reduceMaxOp, softmaxOp, logSumExpOp, rmsNormOp, layerNormOp, rotaryEmbeddingOp],
   ...[reshapeOp, transposeOp, concatOp, splitOp, broadcastToOp, gatherOp, scatterAddRowsOp, dequantizeNf4Op],
 ] as const;
