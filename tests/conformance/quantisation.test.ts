@@ -61,7 +61,7 @@ describe.each(Object.entries(cases))("%s", (name, { shape, blockSize }) => {
       const [offset] = await floatsOf(`${prefix}.nested_offset`);
       expect(Math.abs((nested_offset!.data[0] as number) / offset! - 1)).toBeLessThan(2 ** -22);
       (await floatsOf(`${prefix}.nested_absmax`)).forEach((value, i) =>
-        expect(Math.abs((nested_absmax!.data[i] as number) - value)).toBeLessThan(2 ** -22 * offset!),
+        expect(Math.abs((nested_absmax!.data[i] as number) - value)).toBeLessThan(2 ** -22 * (offset! + value)),
       );
     } else expect([...(absmax!.data as Float32Array)]).toEqual([...(await floatsOf(`${prefix}.absmax`))]);
     const decoded = storage.read(stored, shape);
