@@ -15,5 +15,5 @@ export function toFloat32({ name, dtype, bytes }: { name: string; dtype: Safeten
   throw new CheckpointError(`tensor ${name} holds ${dtype}; expected F32, F16, BF16 or F64.`);
 }
 
-export const bytesOf = (values: Float32Array | Uint16Array): Uint8Array =>
+export const bytesOf = (values: Float32Array | Uint16Array | Uint8Array): Uint8Array =>
   new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
