@@ -1,13 +1,23 @@
 /** What runs a tensor graph. Models and methods never see a backend; the execution floor brings the two together. */
 import type { DType } from "../tensor/dtype.ts";
 import { type Graph, printGraph } from "../tensor/graph.ts";
+import type { HostTensor } from "../tensor/host-tensor.ts";
 
-/** A dense tensor in host memory, row-major. float16 and bfloat16 are held as their bits. */
-export interface HostTensor {
+export type { HostTensor };
+
+/** A tensor in the memory of a device, which only that device's executables read. */
+export interface DeviceTensor {
   readonly dtype: DType;
   readonly dims: readonly number[];
-  readonly data: Float32Array | Uint16Array | BigInt64Array | Int32Array | Uint8Array;
+  /** The backend's own. */
+  readonly handle: unknown;
+  /** Gives the memory back; the tensor must not be used afterwards. */
+  dispose(): void;
 }
+
+export type Tensor = HostTensor | DeviceTensor;
+
+export const isOnDevice = (tensor: Tensor): tensor is DeviceTensor => "handle" in tensor;
 
 export interface Executable {
   /**
@@ -15,8 +25,22 @@ export interface Executable {
    * @param outputs tensors that results are written into; results not named here get new memory
    * @throws BackendError if an input is missing, or a tensor has another type or shape than declared
    */
-  run(inputs: Readonly<Record<string, HostTensor>>, outputs?: Readonly<Record<string, HostTensor>>): Promise<Record<string, HostTensor>>;
+  run(inputs: Readonly<Record<string, Tensor>>, outputs?: Readonly<Record<string, HostTensor>>): Promise<Record<string, HostTensor>>;
   dispose(): Promise<void>;
+}
+
+/** An executable whose results stay on the device. */
+export interface DeviceExecutable {
+  /** Each result is the caller's to dispose. @throws BackendError as `Executable.run` */
+  run(inputs: Readonly<Record<string, Tensor>>): Promise<Record<string, DeviceTensor>>;
+  dispose(): Promise<void>;
+}
+
+/** The memory of a device that is not the host's. */
+export interface DeviceMemory {
+  compile(graph: Graph, options?: { readonly name?: string }): Promise<DeviceExecutable>;
+  upload(tensor: HostTensor): Promise<DeviceTensor>;
+  download(tensor: DeviceTensor): Promise<HostTensor>;
 }
 
 export interface Backend {
@@ -26,23 +50,30 @@ export interface Backend {
   /** Graphs that print alike share one executable.
    * @throws BackendError naming the operation, if the device lacks one */
   compile(graph: Graph, options?: { readonly name?: string }): Promise<Executable>;
+  /** Where results can stay; absent where the device computes in the host's memory. */
+  readonly deviceMemory?: DeviceMemory;
 }
 
-interface Entry {
-  readonly executable: Promise<Executable>;
+interface Disposable {
+  run: (...given: never[]) => unknown;
+  dispose(): Promise<void>;
+}
+
+interface Entry<Made> {
+  readonly executable: Promise<Made>;
   users: number;
 }
 
 /** Executables by the text of their graph. Equal programs are compiled once and released when the last user disposes of them. */
-export class CompiledGraphCache {
-  readonly #entries = new Map<string, Entry>();
+export class CompiledGraphCache<Made extends Disposable = Executable> {
+  readonly #entries = new Map<string, Entry<Made>>();
 
   /** Programs that are compiled now. */
   get size(): number {
     return this.#entries.size;
   }
 
-  async compile(graph: Graph, make: () => Promise<Executable>): Promise<Executable> {
+  async compile(graph: Graph, make: () => Promise<Made>): Promise<Made> {
     const key = keyOf(graph);
     const entry = this.#entries.get(key) ?? { executable: make(), users: 0 };
     this.#entries.set(key, entry);
@@ -56,7 +87,7 @@ export class CompiledGraphCache {
     });
     let held = true;
     return {
-      run: (inputs, outputs) => executable.run(inputs, outputs),
+      ...executable,
       async dispose() {
         if (!held) return;
         held = false;

@@ -10,7 +10,7 @@ export const referenceBackend: Backend = {
   storable: ["float32"],
   compile: async (graph, { name = "graph" } = {}) => ({
     async run(inputs, outputs = {}) {
-      const arrays = Object.fromEntries(Object.entries(inputs).map(([input, tensor]) => [input, toReference(tensor)]));
+      const arrays = Object.fromEntries(Object.entries(inputs).map(([input, tensor]) => [input, toReference(tensor as HostTensor)]));
       const results = interpret(graph, arrays);
       return Object.fromEntries(
         [...graph.outputs].map(([output, { dtype }]) => {

@@ -4,11 +4,21 @@ import type { DType } from "../tensor/dtype.ts";
 
 export const devices = [
   // float16 and bfloat16 weights are cast where they are used, inside the graph, so that memory holds the small copy only.
-  { name: "cpu", executionProvider: "cpu", storable: ["float32", "float16", "bfloat16"] },
+  { name: "cpu", executionProvider: "cpu", storable: ["float32", "float16", "bfloat16"], keepsResults: false },
   // Adapters may lack shader-f16, as SwiftShader does; bfloat16 gave right results there, but nobody has measured where it is unpacked.
-  { name: "webgpu", executionProvider: "webgpu", storable: ["float32"] },
-  { name: "cuda", executionProvider: "cuda", storable: ["float32", "float16"] },
-] as const satisfies readonly { name: string; executionProvider: string; storable: readonly DType[] }[];
+  { name: "webgpu", executionProvider: "webgpu", storable: ["float32"], keepsResults: true },
+  // ONNX Runtime's binding for Node hands results of this provider to the host only.
+  { name: "cuda", executionProvider: "cuda", storable: ["float32", "float16"], keepsResults: false },
+] as const satisfies readonly DeviceDescription[];
+
+interface DeviceDescription {
+  readonly name: string;
+  readonly executionProvider: string;
+  /** Element types of weights that it takes. */
+  readonly storable: readonly DType[];
+  /** Results can stay on it and be inputs of the next graph. */
+  readonly keepsResults: boolean;
+}
 
 export type Device = (typeof devices)[number];
 export type DeviceName = Device["name"];

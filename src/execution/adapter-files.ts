@@ -7,7 +7,7 @@ import { methods } from "../methods/registry.ts";
 import { readJson } from "../models/weights/checkpoint.ts";
 import { bytesOf, toFloat32 } from "../models/weights/element-types.ts";
 import { encodeSafetensors, openSafetensors, readTensor, type TensorToWrite } from "../models/weights/safetensors.ts";
-import type { ParameterStore, StoredParameter } from "./parameter-store.ts";
+import { type ParameterStore, readParameter, type StoredParameter } from "./parameter-store.ts";
 
 const configFile = "adapter_config.json";
 /** PEFT's, and AdapterHub's. */
@@ -152,9 +152,4 @@ export function unmergedParameter({ name, store, method }: Folding): ParameterDa
   return method.adapter.unmerge(name, merged, (of) => readStored(store, of)) ?? merged;
 }
 
-function readStored(store: ParameterStore, name: string): ParameterData {
-  const { spec, tensor } = store.parameters.get(name)!;
-  const bytes = new Uint8Array(tensor.data.buffer, tensor.data.byteOffset, tensor.data.byteLength);
-  const dtype = ({ float32: "F32", float16: "F16", bfloat16: "BF16" } as const)[tensor.dtype as "float32"];
-  return { shape: spec.shape, data: toFloat32({ name, dtype, bytes }) };
-}
+const readStored = (store: ParameterStore, name: string): ParameterData => readParameter(store.parameters.get(name)!);

@@ -10,7 +10,6 @@ import type { Model } from "../models/model.ts";
 import { describeModel } from "../models/segments.ts";
 import { type Checkpoint, checkTensors, openCheckpoint } from "../models/weights/checkpoint.ts";
 import type { Grouping } from "../optimizers/settings/parameter-groups.ts";
-import type { DType } from "../tensor/dtype.ts";
 import type { Adapter } from "./adapter-files.ts";
 import { stackAdapters } from "./adapter-stack.ts";
 import { weightsOf } from "./checkpoint-weights.ts";
@@ -23,7 +22,6 @@ export interface LoadedModel {
   readonly tokenizer: Tokenizer;
   readonly method: AttachedMethod;
   readonly store: ParameterStore;
-  dtypeOf(parameter: string): DType;
 }
 
 export interface OpenModelOptions {
@@ -75,5 +73,5 @@ export async function openModel({
     grouping,
   });
   adapter?.loadInto(store, attached);
-  return { backend, checkpoint, model, tokenizer, method: attached, store, dtypeOf: (name) => store.parameters.get(name)!.tensor.dtype };
+  return { backend, checkpoint, model, tokenizer, method: attached, store };
 }

@@ -7,8 +7,9 @@
 import type { HostTensor } from "../backends/backend.ts";
 import { CheckpointError } from "../base/errors.ts";
 import type { Random } from "../base/random.ts";
-import type { AttachedMethod } from "../methods/method.ts";
+import type { AttachedMethod, ParameterData } from "../methods/method.ts";
 import type { ParameterSpec } from "../models/segment-builder.ts";
+import { float32, type ParameterStorage, plain, type StoredTensors } from "../models/storage.ts";
 import type { Grouping, GroupSettings } from "../optimizers/settings/parameter-groups.ts";
 import { type DType, isFloat } from "../tensor/dtype.ts";
 
@@ -20,9 +21,9 @@ export interface WeightSource {
   readFloat32(name: string): Promise<Float32Array>;
 }
 
-export interface StoredParameter {
+export interface StoredParameter extends StoredTensors<HostTensor> {
   readonly spec: ParameterSpec;
-  readonly tensor: HostTensor;
+  readonly storage: ParameterStorage;
   /** Gradient accumulator, same length; only for trained parameters. */
   readonly gradient?: Float32Array;
 }
@@ -44,6 +45,18 @@ export interface ParameterStore {
   readonly frozenBytes: number;
   readonly trainedBytes: number;
 }
+
+/** How the parameters of a store are held, by name. */
+export const storageIn =
+  ({ parameters }: Pick<ParameterStore, "parameters">) =>
+  (name: string): ParameterStorage =>
+    parameters.get(name)!.storage;
+
+/** A parameter in float32, decoded where it is held as codes. */
+export const readParameter = ({ spec, storage, ...stored }: StoredParameter): ParameterData => ({
+  shape: spec.shape,
+  data: storage.read(stored, spec.shape),
+});
 
 export interface LoadParametersOptions {
   readonly specs: readonly ParameterSpec[];
@@ -78,14 +91,14 @@ export async function loadParameters({
       const data = group.parameters.subarray(offset, offset + length);
       data.set(added ? await added.initialise(random, base) : await source.readFloat32(spec.name));
       const gradient = group.gradients.subarray(offset, offset + length);
-      parameters.set(spec.name, { spec, tensor: { dtype: "float32", dims: spec.shape, data }, gradient });
+      parameters.set(spec.name, { spec, storage: float32, tensor: { dtype: "float32", dims: spec.shape, data }, gradient });
     } else {
       const made = added ? added.initialise(random, base) : method.changedBase?.get(spec.name)?.(base, random);
       const tensor = made
         ? { dtype: "float32" as const, dims: spec.shape, data: await made }
         : await loadFrozen({ spec, source, storable });
       frozenBytes += tensor.data.byteLength;
-      parameters.set(spec.name, { spec, tensor });
+      parameters.set(spec.name, { spec, storage: plain(tensor.dtype), tensor });
     }
   }
   return { parameters, groups, frozenBytes, trainedBytes: groups.reduce((sum, group) => sum + 2 * group.parameters.byteLength, 0) };

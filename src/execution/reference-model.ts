@@ -6,36 +6,36 @@ import type { HostTensor } from "../backends/backend.ts";
 import type { AttachedMethod } from "../methods/method.ts";
 import type { Model } from "../models/model.ts";
 import { SegmentBuilder } from "../models/segment-builder.ts";
-import type { DType } from "../tensor/dtype.ts";
+import { namedTensors } from "../models/storage.ts";
 import type { Graph, Value } from "../tensor/graph.ts";
 import { matmul } from "../tensor/ops/index.ts";
 import { dim } from "../tensor/shape.ts";
-import type { ParameterStore } from "./parameter-store.ts";
+import { type ParameterStore, storageIn } from "./parameter-store.ts";
 
 export interface ReferenceModel {
   readonly model: Model;
   readonly method: AttachedMethod;
   readonly store: Pick<ParameterStore, "parameters">;
-  dtypeOf(parameter: string): DType;
 }
 
 /** A model as it is now. What is trained is copied, what is frozen is shared: beside an adapter this costs next to nothing. */
-export function snapshot({ model, method, store, dtypeOf }: ReferenceModel): ReferenceModel {
+export function snapshot({ model, method, store }: ReferenceModel): ReferenceModel {
   const parameters = new Map(
-    [...store.parameters].map(([name, { spec, tensor, gradient }]) => {
-      const data = gradient ? (tensor.data as Float32Array).slice() : tensor.data;
-      return [name, { spec, tensor: { ...tensor, data } }] as const;
+    [...store.parameters].map(([name, { gradient, ...stored }]) => {
+      const data = gradient ? (stored.tensor.data as Float32Array).slice() : stored.tensor.data;
+      return [name, { ...stored, tensor: { ...stored.tensor, data } }] as const;
     }),
   );
-  return { model, method, store: { parameters }, dtypeOf };
+  return { model, method, store: { parameters } };
 }
 
 const inputPrefix = "reference.";
 
 /** referenceRows [N, C'] -> logits [N, V], in a graph that the trained model's head stands in. */
-export function buildReferenceLogits({ model, method, dtypeOf }: ReferenceModel, graph: Graph): Value {
+export function buildReferenceLogits({ model, method, store }: ReferenceModel, graph: Graph): Value {
   const build = new SegmentBuilder({
-    ...{ prefix: "", hooks: [method.hooks], isTraining: false, dtypeOf, beside: { graph, inputPrefix } },
+    ...{ prefix: "", hooks: [method.hooks], isTraining: false, storageOf: storageIn(store) },
+    shared: { graph, inputName: (parameter) => inputPrefix + parameter },
   });
   const rows = graph.input("referenceRows", { dtype: "float32", shape: [dim("rows"), model.hiddenSize] });
   const { features, vocabulary } = model.head(build, rows);
@@ -44,6 +44,6 @@ export function buildReferenceLogits({ model, method, dtypeOf }: ReferenceModel,
 
 /** The reference model's parameters among a graph's inputs. */
 export function referenceInputs({ store }: ReferenceModel, graph: Graph): Record<string, HostTensor> {
-  const names = [...graph.inputs.keys()].filter((name) => name.startsWith(inputPrefix));
-  return Object.fromEntries(names.map((name) => [name, store.parameters.get(name.slice(inputPrefix.length))!.tensor]));
+  const inputs = [...store.parameters].flatMap(([name, stored]) => Object.entries(namedTensors(`${inputPrefix}${name}`, stored)));
+  return Object.fromEntries(inputs.filter(([name]) => graph.inputs.has(name)));
 }

@@ -1,6 +1,7 @@
 /** One batch on its way through one stack of blocks: forward keeping what the backward graphs need, then backward. */
 import type { HostTensor } from "../backends/backend.ts";
 import type { TokenRows } from "../data/batch.ts";
+import { namedTensors } from "../models/storage.ts";
 import type { Graph } from "../tensor/graph.ts";
 import { type DimBindings, evaluateShape } from "../tensor/shape.ts";
 import { type BlockContext, int64 } from "./batch-context.ts";
@@ -164,7 +165,8 @@ export function parameterInputs(
 ): Record<string, HostTensor> {
   const inputs: Record<string, HostTensor> = {};
   for (const [local, spec] of segment.parameters)
-    if (!graph || graph.inputs.has(local)) inputs[local] = store.parameters.get(spec.name)!.tensor;
+    for (const [name, tensor] of Object.entries(namedTensors(local, store.parameters.get(spec.name)!)))
+      if (!graph || graph.inputs.has(name)) inputs[name] = tensor;
   return inputs;
 }
 

@@ -9,12 +9,12 @@ import type { ModelHooks } from "../models/segment-builder.ts";
 import { buildBlock, buildEmbedding, buildHead, type Segment, type SegmentContext } from "../models/segments.ts";
 import type { Objective } from "../objectives/objective.ts";
 import { gradients } from "../tensor/autodiff.ts";
-import type { DType } from "../tensor/dtype.ts";
 import type { Graph, Value } from "../tensor/graph.ts";
 import { extract } from "../tensor/passes/extract.ts";
 import { mergeProducts } from "../tensor/passes/merge-products.ts";
 import { dim } from "../tensor/shape.ts";
 import { differentiateSegment } from "./differentiate-segment.ts";
+import { type ParameterStore, storageIn } from "./parameter-store.ts";
 import { buildReferenceLogits, type ReferenceModel } from "./reference-model.ts";
 
 export interface ProgramOptions {
@@ -28,7 +28,8 @@ export interface ProgramOptions {
   readonly activationCheckpointing: "none" | "block";
   /** The frozen model that the objective compares with, where it does. */
   readonly reference?: ReferenceModel | undefined;
-  dtypeOf(parameter: string): DType;
+  /** Where the parameters are; the graphs are built for the types in which they are held. */
+  readonly store: Pick<ParameterStore, "parameters">;
 }
 
 export interface CompiledSegment {
@@ -113,10 +114,7 @@ export async function compileEvaluation(options: ProgramOptions, chunks: Chunks)
 }
 
 /** Forward only, without regularisers and head. */
-export async function compileBody(
-  options: Pick<ProgramOptions, "backend" | "model" | "method" | "dtypeOf">,
-  chunks: Chunks,
-): Promise<Body> {
+export async function compileBody(options: Pick<ProgramOptions, "backend" | "model" | "method" | "store">, chunks: Chunks): Promise<Body> {
   const { model } = options;
   return {
     ...(model.encoder && { encoder: await compileForward(options, { stack: model.encoder, chunks: chunks.encoder! }) }),
@@ -125,7 +123,7 @@ export async function compileBody(
 }
 
 async function compileForward(
-  options: Pick<ProgramOptions, "backend" | "model" | "method" | "dtypeOf">,
+  options: Pick<ProgramOptions, "backend" | "model" | "method" | "store">,
   { stack, chunks }: Pick<StackToCompile, "stack" | "chunks">,
 ): Promise<Trunk> {
   const { backend } = options;
@@ -140,10 +138,14 @@ async function compileForward(
 }
 
 function segmentContext(
-  { model, method, regularisers, dtypeOf }: Pick<ProgramOptions, "model" | "method" | "regularisers" | "dtypeOf">,
+  { model, method, regularisers, store }: Pick<ProgramOptions, "model" | "method" | "regularisers" | "store">,
   { chunks, isTraining }: { chunks: number; isTraining: boolean },
 ): SegmentContext {
-  return { model, chunks, options: { hooks: [method.hooks, ...(isTraining ? regularisers : [])], isTraining, dtypeOf } };
+  return {
+    model,
+    chunks,
+    options: { hooks: [method.hooks, ...(isTraining ? regularisers : [])], isTraining, storageOf: storageIn(store) },
+  };
 }
 
 const trainsAny = (segment: Segment, trains: (name: string) => boolean): boolean =>

@@ -1,10 +1,11 @@
 /** Runs a model token by token with a cache of keys and values; one sequence at a time. */
 import type { Backend, Executable, HostTensor } from "../backends/backend.ts";
 import { BatchContexts, int64 } from "../execution/batch-context.ts";
-import type { ParameterStore } from "../execution/parameter-store.ts";
+import { type ParameterStore, storageIn } from "../execution/parameter-store.ts";
 import type { AttachedMethod } from "../methods/method.ts";
 import type { Model } from "../models/model.ts";
 import { buildBlock, buildEmbedding, buildHead, buildPast, type Segment, type SegmentContext } from "../models/segments.ts";
+import { namedTensors } from "../models/storage.ts";
 import { matmul } from "../tensor/ops/index.ts";
 
 export interface DecoderOptions {
@@ -34,8 +35,7 @@ interface Compiled {
 }
 
 export async function createDecoder({ backend, model, method, store }: DecoderOptions): Promise<Decoder> {
-  const dtypeOf = (name: string) => store.parameters.get(name)!.tensor.dtype;
-  const context: SegmentContext = { model, chunks: 1, options: { hooks: [method.hooks], isTraining: false, dtypeOf } };
+  const context: SegmentContext = { model, chunks: 1, options: { hooks: [method.hooks], isTraining: false, storageOf: storageIn(store) } };
   const compile = async (segment: Segment): Promise<Compiled> => ({
     segment,
     executable: await backend.compile(segment.graph, { name: `${segment.name} decoding` }),
@@ -49,7 +49,7 @@ export async function createDecoder({ backend, model, method, store }: DecoderOp
     ),
   );
   const parameters = ({ segment }: Compiled): Record<string, HostTensor> =>
-    Object.fromEntries([...segment.parameters].map(([local, { name }]) => [local, store.parameters.get(name)!.tensor]));
+    Object.assign({}, ...[...segment.parameters].map(([local, { name }]) => namedTensors(local, store.parameters.get(name)!)));
   const run = (compiled: Compiled, inputs: Record<string, HostTensor>): Promise<Record<string, HostTensor>> => {
     const all: Record<string, HostTensor> = { ...inputs, ...parameters(compiled) };
     return compiled.executable.run(Object.fromEntries([...compiled.segment.graph.inputs.keys()].map((name) => [name, all[name]!])));

@@ -6,6 +6,7 @@
 import { z } from "zod";
 import type { Random } from "../base/random.ts";
 import { SegmentBuilder } from "../models/segment-builder.ts";
+import { float32 } from "../models/storage.ts";
 import type { Value } from "../tensor/graph.ts";
 import { interpret } from "../tensor/interpret.ts";
 import { add, concat, matmul, mul, relu, sigmoid, split, tanh, zeros } from "../tensor/ops/index.ts";
@@ -216,7 +217,7 @@ export function evaluateGraph(
   make: (build: SegmentBuilder) => Value,
   tensors: ReadonlyMap<string, ParameterData>,
 ): ParameterData {
-  const build = new SegmentBuilder({ prefix, hooks: [], isTraining: false, dtypeOf: () => "float32" });
+  const build = new SegmentBuilder({ prefix, hooks: [], isTraining: false, storageOf: () => float32 });
   build.graph.output("prompt", make(build));
   const inputs = Object.fromEntries(
     [...build.parameters].map(([local, { name }]) => {

@@ -4,10 +4,10 @@
  * graphs and share one compiled executable.
  */
 import { ShapeError } from "../base/errors.ts";
-import type { DType } from "../tensor/dtype.ts";
-import { Graph, type Value } from "../tensor/graph.ts";
+import { Graph, type TensorType, type Value } from "../tensor/graph.ts";
 import { add, cast, constant, gather, greaterOrEqual, matmul, mul, randomUniform, where } from "../tensor/ops/index.ts";
 import type { KeyValues } from "./model.ts";
+import { companionName, type ParameterStorage, type StoredTensors } from "./storage.ts";
 
 export type ParameterKind = "weight" | "embedding" | "norm" | "bias" | "adapter";
 
@@ -71,10 +71,16 @@ export interface SegmentOptions {
   readonly hooks: readonly ModelHooks[];
   /** False when evaluating and generating: noise is left out. */
   readonly isTraining: boolean;
-  /** The element type in which a parameter is held; anything but float32 is cast where it is used. */
-  dtypeOf(parameter: string): DType;
-  /** Write into a graph that another builder began, with this before the names of parameter inputs: a second model beside the first. */
-  readonly beside?: { readonly graph: Graph; readonly inputPrefix: string };
+  /** How a parameter is held; it is decoded where it is used. */
+  storageOf(parameter: string): ParameterStorage;
+  /** Write into a graph that another builder began: a second model beside the first, or one segment of a whole model. */
+  readonly shared?: SharedGraph;
+}
+
+export interface SharedGraph {
+  readonly graph: Graph;
+  /** Name of the graph input for a parameter; one that is there already is read again. */
+  inputName(parameter: string): string;
 }
 
 export class SegmentBuilder {
@@ -88,7 +94,7 @@ export class SegmentBuilder {
 
   constructor(options: SegmentOptions) {
     this.#options = options;
-    this.graph = options.beside?.graph ?? new Graph();
+    this.graph = options.shared?.graph ?? new Graph();
   }
 
   /** The whole name of something in this segment. */
@@ -100,9 +106,8 @@ export class SegmentBuilder {
   parameter(spec: ParameterSpec): Value {
     const known = this.#values.get(spec.name);
     if (known) return known;
-    const input = this.#stored(spec);
-    const stored = input.dtype === "float32" ? input : cast(input, "float32");
-    const value = this.#options.hooks.reduce((current, hooks) => hooks.parameter?.({ spec, value: current }, this) ?? current, stored);
+    const decoded = this.#options.storageOf(spec.name).decode(this.#stored(spec), spec.shape);
+    const value = this.#options.hooks.reduce((current, hooks) => hooks.parameter?.({ spec, value: current }, this) ?? current, decoded);
     this.#values.set(spec.name, value);
     return value;
   }
@@ -110,7 +115,7 @@ export class SegmentBuilder {
   /** Rows of a table parameter [rows, C] at integer indices, in float32. Gathered before the cast, so that a table in half precision is never cast whole. */
   rows(table: ParameterSpec, indices: Value): Value {
     const lookUp = (at: Value): Value => {
-      const gathered = gather(this.#stored(table), at);
+      const gathered = gather(this.#stored(table).tensor, at);
       return gathered.dtype === "float32" ? gathered : cast(gathered, "float32");
     };
     const hooked = this.#options.hooks.reduce(
@@ -120,15 +125,19 @@ export class SegmentBuilder {
     return hooked(indices);
   }
 
-  /** The graph input that holds a parameter as stored. */
-  #stored(spec: ParameterSpec): Value {
-    const { prefix, beside } = this.#options;
-    const local = (beside?.inputPrefix ?? "") + (spec.name.startsWith(prefix) ? spec.name.slice(prefix.length) : spec.name);
+  /** The graph inputs that hold a parameter. */
+  #stored(spec: ParameterSpec): StoredTensors<Value> {
+    const { prefix, shared } = this.#options;
+    const local = shared?.inputName(spec.name) ?? (spec.name.startsWith(prefix) ? spec.name.slice(prefix.length) : spec.name);
     const known = this.parameters.get(local);
-    if (known?.name === spec.name) return this.graph.inputs.get(local)!;
-    if (known) throw new ShapeError(`parameters ${spec.name} and ${known.name} share the local name ${local}.`);
+    if (known && known.name !== spec.name) throw new ShapeError(`parameters ${spec.name} and ${known.name} share the local name ${local}.`);
     this.parameters.set(local, spec);
-    return this.graph.input(local, { dtype: this.#options.dtypeOf(spec.name), shape: spec.shape });
+    const { tensor, companions = {} } = this.#options.storageOf(spec.name).types(spec.shape);
+    const input = (name: string, type: TensorType): Value => this.graph.inputs.get(name) ?? this.graph.input(name, type);
+    return {
+      tensor: input(local, tensor),
+      companions: Object.fromEntries(Object.entries(companions).map(([end, type]) => [end, input(companionName(local, end), type)])),
+    };
   }
 
   /** y = x W^T + b, through the hooks. @param name module name inside this segment, for example `self_attn.q_proj` */

@@ -21,6 +21,7 @@ import { addDims, type Dim, dim, divideDims, multiplyDims } from "../tensor/shap
 import { keysSeen } from "./layers/attention.ts";
 import type { BlockOutput, EncoderOutput, HeadOutput, MaskKind, Model, Stack } from "./model.ts";
 import { type LinearLayout, type ModelHooks, type ParameterSpec, SegmentBuilder, type SegmentOptions } from "./segment-builder.ts";
+import { float32 } from "./storage.ts";
 
 export interface Segment {
   readonly name: string;
@@ -208,7 +209,7 @@ export function describeModel(model: Model): { parameters: ParameterSpec[]; line
       return output;
     },
   };
-  const context: SegmentContext = { model, chunks: 1, options: { hooks: [recorder], isTraining: false, dtypeOf: () => "float32" } };
+  const context: SegmentContext = { model, chunks: 1, options: { hooks: [recorder], isTraining: false, storageOf: () => float32 } };
   const segments = stacksOf(model).flatMap((stack) => [
     buildEmbedding({ ...context, stack }),
     ...Array.from({ length: stack.numHiddenLayers }, (_, layer) => buildBlock({ ...context, stack }, { layer, cached: false })),

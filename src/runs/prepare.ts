@@ -108,7 +108,7 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
   const vectors = store.groups;
   const optimizerOnGroups = await createOptimizerOnGroups({ backend, optimizer, config: config.optimizer, groups: vectors });
   const engineOptions = {
-    ...{ backend, model, method: loaded.method, regularisers, store, dtypeOf: loaded.dtypeOf },
+    ...{ backend, model, method: loaded.method, regularisers, store },
     ...{ objective, objectiveConfig: config.objective, reference },
     activationCheckpointing: training.activationCheckpointing,
     optimizer: optimizerOnGroups,
@@ -137,8 +137,8 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
   const writeTo = average ? average.writeTo : optimizerOnGroups.writeEvaluationWeights;
   if (average && optimizerOnGroups.writeEvaluationWeights)
     throw new ConfigError(`training.average: ${optimizer.name} averages the weights by itself. Leave training.average out.`);
-  const sizes = [...store.parameters.values()].map(({ tensor, gradient }) => ({
-    length: tensor.data.length,
+  const sizes = [...store.parameters.values()].map(({ spec, gradient }) => ({
+    length: spec.shape.reduce((product, n) => product * n, 1),
     trained: gradient !== undefined,
   }));
   return {

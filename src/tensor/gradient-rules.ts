@@ -96,6 +96,7 @@ export const gradientRules: Readonly<Record<string, GradientRule>> = {
   logicalOr: noGradient,
   constant: noGradient,
   zeros: noGradient,
+  range: noGradient,
   randomUniform: noGradient,
   where: ({ inputs: [condition, a, b], outputGradients: [g] }) => [
     undefined,

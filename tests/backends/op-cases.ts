@@ -83,6 +83,11 @@ export const opCases: Readonly<Record<(typeof ops)[number]["name"], Cases>> = {
     "used twice": (c) => [f.add(c.input([n]), 2), f.constant(c.graph, 2)],
     halves: (c) => [f.cast(f.constant(c.graph, 0.5, "float16"), "float32"), f.cast(f.constant(c.graph, -1.5, "bfloat16"), "float32")],
   },
+  range: {
+    "fixed size": (c) => f.range(c.graph, 5),
+    "named size": (c) => [c.input([n, m]), f.range(c.graph, addDims(n, m))],
+    nothing: (c) => [c.input([empty]), f.range(c.graph, empty)],
+  },
   zeros: {
     "fixed sizes": (c) => [f.zeros(c.graph, [2, 3]), f.zeros(c.graph, [2], "int64"), f.zeros(c.graph, [], "bool")],
     "named sizes": (c) => [c.input([multiplyDims(2, n), m]), f.zeros(c.graph, [addDims(n, 1), multiplyDims(n, m, 2)])],

@@ -8,7 +8,7 @@ import { readAdapter } from "../../src/execution/adapter-files.ts";
 import { stackAdapters } from "../../src/execution/adapter-stack.ts";
 import { BatchContexts, int64 } from "../../src/execution/batch-context.ts";
 import { weightsOf } from "../../src/execution/checkpoint-weights.ts";
-import { loadParameters } from "../../src/execution/parameter-store.ts";
+import { loadParameters, storageIn } from "../../src/execution/parameter-store.ts";
 import { createDecoder } from "../../src/generation/decoder.ts";
 import { createModel } from "../../src/models/families/registry.ts";
 import { buildBlock, buildEmbedding, buildHead, describeModel, type Segment } from "../../src/models/segments.ts";
@@ -46,8 +46,7 @@ const paths = expected.adapters.map((name) => `merging/adapters/${name}`);
 /** Logits [B, T, V] of a whole batch. */
 async function forward({ model, method, store }: Awaited<ReturnType<typeof open>>, rows: number[][], adapterIds: number[]) {
   const [batchSize, tokens] = [rows.length, rows[0]!.length];
-  const dtypeOf = (name: string) => store.parameters.get(name)!.tensor.dtype;
-  const context = { model, chunks: 1, options: { hooks: [method.hooks], isTraining: false, dtypeOf } };
+  const context = { model, chunks: 1, options: { hooks: [method.hooks], isTraining: false, storageOf: storageIn(store) } };
   const run = async ({ graph, parameters }: Segment, given: Record<string, HostTensor>) => {
     const weights = [...parameters].map(([local, { name }]) => [local, store.parameters.get(name)!.tensor] as const);
     const all: Record<string, HostTensor> = { ...given, ...Object.fromEntries(weights) };

@@ -5,6 +5,7 @@ import { snapshot } from "../../src/execution/reference-model.ts";
 import { full } from "../../src/methods/full.ts";
 import { lora } from "../../src/methods/lora/lora.ts";
 import { SegmentBuilder } from "../../src/models/segment-builder.ts";
+import { float32 } from "../../src/models/storage.ts";
 import { distillation } from "../../src/objectives/distillation.ts";
 import { gradients } from "../../src/tensor/autodiff.ts";
 import { interpret } from "../../src/tensor/interpret.ts";
@@ -24,7 +25,7 @@ describe.each(fixture.cases)("$divergence, temperature $temperature, mixture $mi
   it("agrees with torch in value and gradient", () => {
     const { student, teacher } = fixture;
     const [N, V] = [student.length, student[0]!.length];
-    const build = new SegmentBuilder({ prefix: "", hooks: [], isTraining: true, dtypeOf: () => "float32" });
+    const build = new SegmentBuilder({ prefix: "", hooks: [], isTraining: true, storageOf: () => float32 });
     const { graph } = build;
     const features = graph.input("student", { dtype: "float32", shape: [N, V] });
     const { lossSum } = distillation.build({

@@ -17,7 +17,6 @@ import type { Objective } from "../../src/objectives/objective.ts";
 import { adamw } from "../../src/optimizers/adamw.ts";
 import { openFolder } from "../../src/platform/node/files.ts";
 import { loadOnnxRuntime } from "../../src/platform/node/onnxruntime.ts";
-import type { DType } from "../../src/tensor/dtype.ts";
 
 export const reference = new URL("./reference/", import.meta.url).pathname;
 
@@ -49,15 +48,14 @@ export async function openTinyModel(options: OpenOptions) {
     random: createRandom(1),
     storable: backend.storable,
   });
-  const dtypeOf = (name: string): DType => store.parameters.get(name)!.tensor.dtype;
   const config = adamw.configSchema.parse({ name: "adamw", ...optimizer });
   const engine = new SegmentedTrainingEngine({
     ...{ backend, model, method, regularisers: [], store, activationCheckpointing },
-    ...{ objective: objective.objective, objectiveConfig: objective.config, dtypeOf },
-    reference: options.reference?.({ model, method, store, dtypeOf }),
+    ...{ objective: objective.objective, objectiveConfig: objective.config },
+    reference: options.reference?.({ model, method, store }),
     optimizer: await createOptimizerOnGroups({ backend, optimizer: adamw, config, groups: store.groups }),
   });
-  return { checkpoint, model, method, store, engine, dtypeOf };
+  return { checkpoint, model, method, store, engine };
 }
 
 /** Rows of equal length, one document each, every next token supervised. */

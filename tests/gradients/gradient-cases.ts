@@ -190,6 +190,7 @@ export const withoutGradient: Readonly<Record<string, (x: Value) => Value>> = {
   logicalOr: (x) => f.cast(f.logicalOr(f.less(x, x), f.less(x, x)), "float32"),
   constant: (x) => f.constant(x.graph, 1),
   zeros: (x) => f.zeros(x.graph, x.shape),
+  range: (x) => f.cast(f.range(x.graph, 3), "float32"),
   randomUniform: (x) => f.randomUniform(f.constant(x.graph, 7, "int64"), x.shape),
 };
 /** A gradient through these is an error. */

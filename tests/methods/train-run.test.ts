@@ -59,7 +59,6 @@ describe.each((methods as readonly Method[]).filter(({ name }) => !unfit.has(nam
       const engine = new SegmentedTrainingEngine({
         ...{ backend: loaded.backend, model: loaded.model, method: loaded.method, regularisers: [], store: loaded.store },
         ...{ objective: causalLm, objectiveConfig: { name: "causal-lm", labelSmoothing: 0 }, activationCheckpointing: "none" as const },
-        dtypeOf: loaded.dtypeOf,
       });
       // Whole models are written in the base's bfloat16.
       const tolerance = loaded.method.adapter ? 1e-4 : 2e-2;

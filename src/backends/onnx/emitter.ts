@@ -50,11 +50,13 @@ export class Emitter {
     });
   }
 
-  scalar(value: number, dtype: "float32" | "int64" | "int32" | "uint32" | "bool"): string {
+  scalar(value: number, dtype: "float32" | "int64" | "int32" | "uint32" | "int8" | "uint8" | "bool"): string {
     const array = {
       float32: () => Float32Array.of(value),
       int64: () => BigInt64Array.of(BigInt(value)),
       int32: () => Int32Array.of(value),
+      int8: () => Int8Array.of(value),
+      uint8: () => Uint8Array.of(value),
       uint32: () => Uint32Array.of(value),
       bool: () => Uint8Array.of(value),
     };
@@ -137,7 +139,8 @@ export class Emitter {
   }
 }
 
-const bytesOf = (array: BigInt64Array | Float32Array | Int32Array | Uint32Array | Uint8Array): Uint8Array => new Uint8Array(array.buffer);
+const bytesOf = (array: BigInt64Array | Float32Array | Int32Array | Uint32Array | Int8Array | Uint8Array): Uint8Array =>
+  new Uint8Array(array.buffer);
 
 function attribute(name: string, value: AttributeValue): OnnxAttribute {
   if (typeof value === "number") return { name, type: onnxAttributeType.int, i: value };

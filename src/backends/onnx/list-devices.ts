@@ -3,7 +3,8 @@ import { BackendError } from "../../base/errors.ts";
 import { Graph } from "../../tensor/graph.ts";
 import { add } from "../../tensor/ops/index.ts";
 import { type DeviceName, devices } from "../registry.ts";
-import { createOnnxBackend, type OnnxRuntime } from "./backend.ts";
+import { createOnnxBackend } from "./backend.ts";
+import type { OnnxRuntime } from "./session.ts";
 
 export interface DeviceReport {
   readonly name: DeviceName;

@@ -4,7 +4,7 @@ import type { Graph, TensorType, Value } from "../../tensor/graph.ts";
 import type { DeviceName } from "../registry.ts";
 import { Emitter } from "./emitter.ts";
 import { lowerings, movesBits } from "./lowerings.ts";
-import { elementType, encodeOnnx, type OnnxValueInfo } from "./onnx-schema.ts";
+import { elementType, encodeOnnx, type OnnxTensor, type OnnxValueInfo } from "./onnx-schema.ts";
 
 /** Opset 26 brings BitCast, which bfloat16 needs; everything else is written for 21. */
 const versions = { usual: { opset: 21, irVersion: 10 }, bfloat16: { opset: 26, irVersion: 13 } };
@@ -18,14 +18,18 @@ export interface LowerOptions {
   readonly name: string;
   /** Kernels differ between devices, and not all of them are right. */
   readonly device: DeviceName;
+  /** Graph inputs whose values stand in the model instead, as the tensors of a checkpoint do in an exported one. */
+  readonly initializers?: ReadonlyMap<string, Omit<OnnxTensor, "name">>;
+  /** Names of results; with a prefix that no input has where absent. */
+  readonly outputName?: (output: string) => string;
 }
 
 /** @throws BackendError naming the operation, if one has no lowering */
-export function lowerToOnnx({ graph, name, device }: LowerOptions): Uint8Array {
+export function lowerToOnnx({ graph, name, device, initializers = new Map(), outputName: nameOf = outputName }: LowerOptions): Uint8Array {
   const emitter = new Emitter(graph);
   const names = new Map<Value, string>();
   const used = new Set<Value>([...graph.outputs.values(), ...graph.nodes.flatMap((node) => node.inputs)]);
-  const returned = new Map([...graph.outputs].reverse().map(([output, value]) => [value, outputName(output)]));
+  const returned = new Map([...graph.outputs].reverse().map(([output, value]) => [value, nameOf(output)]));
   for (const [input, value] of graph.inputs) names.set(value, input);
   for (const node of graph.nodes) {
     const lowering = lowerings[node.op.name];
@@ -43,7 +47,7 @@ export function lowerToOnnx({ graph, name, device }: LowerOptions): Uint8Array {
   }
   // A graph may return an input as it is, or one value under several names; ONNX wants a node for each.
   for (const [output, value] of graph.outputs)
-    if (names.get(value) !== outputName(output)) emitter.emit("Identity", [names.get(value)!], { outputs: [outputName(output)] });
+    if (names.get(value) !== nameOf(output)) emitter.emit("Identity", [names.get(value)!], { outputs: [nameOf(output)] });
   const hasBfloat16 = [...graph.inputs.values(), ...graph.nodes.flatMap((node) => node.outputs)].some(({ dtype }) => dtype === "bfloat16");
   const { opset, irVersion } = hasBfloat16 ? versions.bfloat16 : versions.usual;
   return encodeOnnx({
@@ -56,9 +60,9 @@ export function lowerToOnnx({ graph, name, device }: LowerOptions): Uint8Array {
     graph: {
       name,
       node: emitter.nodes,
-      initializer: emitter.initializers,
-      input: [...graph.inputs].map(([input, value]) => valueInfo(input, value)),
-      output: [...graph.outputs].map(([output, value]) => valueInfo(outputName(output), value)),
+      initializer: [...emitter.initializers, ...[...initializers].map(([input, tensor]) => ({ name: input, ...tensor }))],
+      input: [...graph.inputs].flatMap(([input, value]) => (initializers.has(input) ? [] : [valueInfo(input, value)])),
+      output: [...graph.outputs].map(([output, value]) => valueInfo(nameOf(output), value)),
     },
   });
 }

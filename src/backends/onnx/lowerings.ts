@@ -105,6 +105,11 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
     emitter.emit("Expand", [emitConstant(emitter, 0, dtype), emitter.shape(shape)], { outputs });
   },
 
+  range({ node, emitter, outputs }) {
+    const size = emitter.emit("Squeeze", [emitter.size(node.attributes.size as Dim)]);
+    emitter.emit("Range", [emitter.scalar(0, "int64"), size, emitter.scalar(1, "int64")], { outputs });
+  },
+
   cast({ node, emitter, inputs: [x], outputs }) {
     emitCast(emitter, x!, { from: node.inputs[0]!.dtype, to: node.attributes.dtype as DType, outputs });
   },

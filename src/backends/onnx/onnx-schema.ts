@@ -40,7 +40,14 @@ const messages: Record<string, Record<string, Field>> = {
     ints: [8, "int64", "repeated"],
     type: [20, "int32"],
   },
-  TensorProto: { dims: [1, "int64", "repeated"], dataType: [2, "int32"], name: [8, "string"], rawData: [9, "bytes"] },
+  TensorProto: {
+    dims: [1, "int64", "repeated"],
+    dataType: [2, "int32"],
+    name: [8, "string"],
+    rawData: [9, "bytes"],
+    externalData: [13, "StringStringEntryProto", "repeated"],
+    dataLocation: [14, "int32"],
+  },
   ValueInfoProto: { name: [1, "string"], type: [2, "TypeProto"] },
   TypeProto: { tensorType: [1, "TensorTypeProto"] },
   TensorTypeProto: { elemType: [1, "int32"], shape: [2, "TensorShapeProto"] },
@@ -64,6 +71,7 @@ const modelProto = root.lookupType("ModelProto");
 export const onnxDataType = {
   float32: 1,
   uint8: 2,
+  int8: 3,
   uint16: 4,
   int32: 6,
   int64: 7,
@@ -96,7 +104,11 @@ export interface OnnxTensor {
   name: string;
   dims: number[];
   dataType: number;
-  rawData: Uint8Array;
+  rawData?: Uint8Array;
+  /** Instead of rawData: location (a file beside the model), offset and length. */
+  externalData?: { key: string; value: string }[];
+  /** TensorProto.DataLocation; 1 is external. */
+  dataLocation?: number;
 }
 export interface OnnxValueInfo {
   name: string;
@@ -105,6 +117,7 @@ export interface OnnxValueInfo {
 export interface OnnxModel {
   irVersion: number;
   producerName: string;
+  metadataProps?: { key: string; value: string }[];
   opsetImport: { domain: string; version: number }[];
   graph: { name: string; node: OnnxNode[]; initializer: OnnxTensor[]; input: OnnxValueInfo[]; output: OnnxValueInfo[] };
 }

@@ -74,9 +74,9 @@ export const evaluate = {
   },
 } as const satisfies Command;
 
-function evaluatorOf({ backend, model, method, store, dtypeOf }: LoadedModel): SegmentedTrainingEngine {
+function evaluatorOf({ backend, model, method, store }: LoadedModel): SegmentedTrainingEngine {
   return new SegmentedTrainingEngine({
-    ...{ backend, model, method, store, dtypeOf, regularisers: [], activationCheckpointing: "none" },
+    ...{ backend, model, method, store, regularisers: [], activationCheckpointing: "none" },
     ...{ objective: causalLm, objectiveConfig: { name: "causal-lm", labelSmoothing: 0 } },
   });
 }

@@ -1,5 +1,6 @@
 /** Stored bytes to numbers and back. */
 import { CheckpointError } from "../../base/errors.ts";
+import type { HostTensor } from "../../tensor/host-tensor.ts";
 import { bfloat16ToFloat32, float16ToFloat32 } from "./half.ts";
 import type { SafetensorsDType } from "./safetensors.ts";
 
@@ -15,5 +16,11 @@ export function toFloat32({ name, dtype, bytes }: { name: string; dtype: Safeten
   throw new CheckpointError(`tensor ${name} holds ${dtype}; expected F32, F16, BF16 or F64.`);
 }
 
-export const bytesOf = (values: Float32Array | Uint16Array | Uint8Array): Uint8Array =>
-  new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+/** A tensor of floating-point numbers in float32; the same memory where it is float32 already. */
+export function valuesOf({ dtype, data }: HostTensor): Float32Array {
+  if (dtype === "float16") return float16ToFloat32(data as Uint16Array);
+  if (dtype === "bfloat16") return bfloat16ToFloat32(data as Uint16Array);
+  return data as Float32Array;
+}
+
+export const bytesOf = (values: HostTensor["data"]): Uint8Array => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);

@@ -10,6 +10,7 @@ export { gather, scatterAddRows } from "./gather.ts";
 export { matmul } from "./matmul.ts";
 export { layerNorm, rmsNorm } from "./normalisation.ts";
 export { randomUniform } from "./random-uniform.ts";
+export { range } from "./range.ts";
 export { reduceMax, reduceMean, reduceSum } from "./reductions.ts";
 export { reshape } from "./reshape.ts";
 export { rotaryEmbedding } from "./rotary-embedding.ts";

@@ -24,6 +24,7 @@ import { gatherOp, scatterAddRowsOp } from "./gather.ts";
 import { matmulOp } from "./matmul.ts";
 import { layerNormOp, rmsNormOp } from "./normalisation.ts";
 import { randomUniformOp } from "./random-uniform.ts";
+import { rangeOp } from "./range.ts";
 import { reduceMaxOp, reduceMeanOp, reduceSumOp } from "./reductions.ts";
 import { reshapeOp } from "./reshape.ts";
 import { rotaryEmbeddingOp } from "./rotary-embedding.ts";
@@ -35,7 +36,7 @@ export const ops = [
   ...[addOp, subOp, mulOp, divOp, maximumOp],
   ...[negOp, expOp, logOp, sqrtOp, reciprocalOp, tanhOp, sigmoidOp, erfOp, reluOp, siluOp, geluOp, geluTanhOp, stopGradientOp],
   ...[equalOp, greaterOrEqualOp, lessOp, logicalAndOp, logicalOrOp, whereOp],
-  ...[constantOp, zerosOp, castOp, randomUniformOp],
+  ...[constantOp, zerosOp, rangeOp, castOp, randomUniformOp],
   ...[matmulOp, reduceSumOp, reduceMeanOp, reduceMaxOp, softmaxOp, logSumExpOp, rmsNormOp, layerNormOp, rotaryEmbeddingOp],
   ...[reshapeOp, transposeOp, concatOp, splitOp, broadcastToOp, gatherOp, scatterAddRowsOp],
 ] as const;

@@ -1,0 +1,94 @@
+/** One graph as an ONNX Runtime session that checks what it is given. The runtime itself is handed in, so that Node and the browser share this file. */
+import type { InferenceSession, Tensor as OnnxTensor, TensorConstructor } from "onnxruntime-common";
+import { BackendError } from "../../base/errors.ts";
+import { bindDims } from "../../tensor/bindings.ts";
+import type { Graph, TensorType } from "../../tensor/graph.ts";
+import { verifyGraph } from "../../tensor/passes/verify.ts";
+import { type DimBindings, dimNames, evaluateShape, showShape } from "../../tensor/shape.ts";
+import { type HostTensor, isOnDevice, type Tensor } from "../backend.ts";
+import type { DeviceName } from "../registry.ts";
+import { lowerToOnnx, outputName } from "./lower.ts";
+
+/** The part of onnxruntime-node or onnxruntime-web that is used. */
+export interface OnnxRuntime {
+  readonly InferenceSession: { create(model: Uint8Array, options?: InferenceSession.SessionOptions): Promise<InferenceSession> };
+  readonly Tensor: TensorConstructor;
+}
+
+export interface SessionRequest {
+  readonly runtime: OnnxRuntime;
+  readonly graph: Graph;
+  /** For error messages. */
+  readonly name: string;
+  readonly device: DeviceName;
+  readonly options: InferenceSession.SessionOptions;
+}
+
+export interface CheckedSession {
+  /** Results by the graph's output names; those with a tensor in `outputs` are written there. */
+  run(
+    inputs: Readonly<Record<string, Tensor>>,
+    outputs?: Readonly<Record<string, HostTensor>>,
+  ): Promise<ReadonlyMap<string, { readonly result: OnnxTensor; readonly type: TensorType }>>;
+  dispose(): Promise<void>;
+}
+
+/** @throws BackendError if the graph is not accepted */
+export async function openSession({ runtime, graph, name, device, options }: SessionRequest): Promise<CheckedSession> {
+  const fail = (what: string, cause?: unknown): never => {
+    throw new BackendError(`${name}: ${what}`, { cause });
+  };
+  const model = lowerToOnnx({ graph: verifyGraph(graph), name, device });
+  const session = await runtime.InferenceSession.create(model, options).catch((error: Error) =>
+    fail(`ONNX Runtime refused the graph: ${error.message}`, error),
+  );
+
+  function toTensor(label: string, tensor: Tensor): OnnxTensor {
+    if (isOnDevice(tensor)) return tensor.handle as OnnxTensor;
+    const { dtype, data, dims } = tensor;
+    try {
+      return new runtime.Tensor(dtype === "bfloat16" ? "uint16" : dtype, data as never, dims);
+    } catch (error) {
+      return fail(`${label}, ${dtype}[${dims.join(", ")}] of ${data.length} elements, is no tensor: ${(error as Error).message}`, error);
+    }
+  }
+
+  function bind(inputs: Readonly<Record<string, Tensor>>): DimBindings {
+    const shapes = [...graph.inputs].map(([input, { dtype, shape }]) => {
+      const tensor = inputs[input] ?? fail(`input "${input}" is missing; given: ${Object.keys(inputs).join(", ") || "none"}.`);
+      if (tensor.dtype !== dtype) fail(`input "${input}" is ${tensor.dtype}; expected ${dtype}.`);
+      return { name: input, shape, actual: tensor.dims };
+    });
+    try {
+      return bindDims(shapes);
+    } catch (error) {
+      return fail((error as Error).message, error);
+    }
+  }
+
+  function checkOutput(output: string, tensor: HostTensor, bindings: DimBindings): void {
+    const { dtype, shape }: TensorType =
+      graph.outputs.get(output) ?? fail(`output "${output}" does not exist; known: ${[...graph.outputs.keys()].join(", ")}.`);
+    const known = shape.flatMap(dimNames).every((size) => bindings[size] !== undefined);
+    const fits = known ? String(evaluateShape(shape, bindings)) === String(tensor.dims) : shape.length === tensor.dims.length;
+    if (tensor.dtype !== dtype || !fits)
+      fail(`output "${output}" was given memory for ${tensor.dtype}[${tensor.dims.join(", ")}]; expected ${dtype}${showShape(shape)}.`);
+  }
+
+  return {
+    async run(inputs, outputs = {}) {
+      const bindings = bind(inputs);
+      for (const [output, tensor] of Object.entries(outputs)) checkOutput(output, tensor, bindings);
+      const feeds = Object.fromEntries([...graph.inputs.keys()].map((input) => [input, toTensor(`input "${input}"`, inputs[input]!)]));
+      const fetches = Object.fromEntries(
+        [...graph.outputs.keys()].map((output) => [
+          outputName(output),
+          outputs[output] ? toTensor(`output "${output}"`, outputs[output]) : null,
+        ]),
+      );
+      const results = await session.run(feeds, fetches).catch((error: Error) => fail(error.message, error));
+      return new Map([...graph.outputs].map(([output, type]) => [output, { result: results[outputName(output)]!, type }]));
+    },
+    dispose: () => session.release(),
+  };
+}

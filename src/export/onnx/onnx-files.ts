@@ -1,0 +1,116 @@
+/** A tuned model as ONNX files that onnxruntime and transformers.js run as they are: onnx/model.onnx beside config.json and the tokenizer. */
+import { lowerToOnnx } from "../../backends/onnx/lower.ts";
+import { type OnnxTensor, onnxDataType } from "../../backends/onnx/onnx-schema.ts";
+import type { Folder } from "../../base/byte-source.ts";
+import { UnsupportedError } from "../../base/errors.ts";
+import type { FileContent } from "../../base/folder-shelf.ts";
+import { mergedParameter } from "../../execution/adapter-files.ts";
+import { type LoadedModel, withoutMethod } from "../../execution/loaded-model.ts";
+import type { ParameterSpec } from "../../models/segment-builder.ts";
+import { plain } from "../../models/storage.ts";
+import { bytesOf } from "../../models/weights/element-types.ts";
+import { float32ToFloat16 } from "../../models/weights/half.ts";
+import { verifyGraph } from "../../tensor/passes/verify.ts";
+import { companionFiles } from "../merged-checkpoint.ts";
+import { buildDecoderGraph, type WholeGraph } from "./decoder-graph.ts";
+
+export type OnnxWeightType = "float32" | "float16";
+
+/** Above this the weights stand in a file of their own: a protobuf message holds 2 GiB at most. */
+const inlineBytes = 1024 ** 3;
+
+interface Initializer {
+  readonly dims: readonly number[];
+  readonly dataType: number;
+  readonly sizeBytes: number;
+  read(): Uint8Array;
+}
+
+/** @throws UnsupportedError if the method puts virtual tokens in front of the text, which these files have no place for */
+export async function onnxFiles(loaded: LoadedModel, base: Folder, weightType: OnnxWeightType): Promise<Record<string, FileContent>> {
+  if (loaded.method.virtualTokens)
+    throw new UnsupportedError(
+      "this adapter puts virtual tokens in front of the text, which an ONNX file has no place for. Export the adapter itself: --format peft.",
+    );
+  // What can be folded into weights is; other methods stay in the graph as the layers that they are.
+  const folds = loaded.method.adapter?.merge !== undefined;
+  const shown = folds ? withoutMethod(loaded) : loaded;
+  const specs = new Map([...loaded.store.parameters].map(([name, { spec }]) => [name, spec]));
+  const isHalf = (name: string): boolean => weightType === "float16" && specs.get(name)!.shape.length > 1;
+  const whole = buildDecoderGraph({
+    model: loaded.model,
+    hooks: [shown.method.hooks],
+    storageOf: (name) => plain(isHalf(name) ? "float16" : "float32"),
+  });
+  const initializers = collect(whole, {
+    isHalf: ({ name }) => isHalf(name),
+    read: ({ name }) => mergedParameter({ name, store: loaded.store, method: loaded.method }).data,
+  });
+  const file = weightType === "float16" ? "model_fp16.onnx" : "model.onnx";
+  const total = [...initializers.values()].reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  const external = total > inlineBytes ? `${file}_data` : undefined;
+  const companions = await companionFiles(base);
+  return {
+    ...companions,
+    ...(external && { "config.json": withExternalData(await base.readText("config.json"), file) }),
+    [`onnx/${file}`]: once(encode(whole, { name: loaded.model.modelType, initializers, external })),
+    ...(external && { [`onnx/${external}`]: inOrder(initializers) }),
+  };
+}
+
+function collect(
+  { parameters, tables }: WholeGraph,
+  { isHalf, read }: { isHalf(spec: ParameterSpec): boolean; read(spec: ParameterSpec): Float32Array },
+): ReadonlyMap<string, Initializer> {
+  const initializers = new Map<string, Initializer>();
+  for (const [input, spec] of parameters) {
+    const half = isHalf(spec);
+    initializers.set(input, {
+      ...{ dims: spec.shape, dataType: half ? onnxDataType.float16 : onnxDataType.float32 },
+      sizeBytes: (half ? 2 : 4) * spec.shape.reduce((product, n) => product * n, 1),
+      read: () => bytesOf(half ? float32ToFloat16(read(spec)) : read(spec)),
+    });
+  }
+  for (const [input, { dims, data }] of tables)
+    initializers.set(input, { dims, dataType: onnxDataType.float32, sizeBytes: data.byteLength, read: () => bytesOf(data) });
+  return initializers;
+}
+
+interface EncodeOptions {
+  readonly name: string;
+  readonly initializers: ReadonlyMap<string, Initializer>;
+  /** File beside the model that holds the weights, one after the other; they stand in the model itself where absent. */
+  readonly external: string | undefined;
+}
+
+function encode({ graph }: WholeGraph, { name, initializers, external }: EncodeOptions): Uint8Array {
+  let offset = 0;
+  const tensorOf = ({ dims, dataType, sizeBytes, read }: Initializer): Omit<OnnxTensor, "name"> => {
+    if (!external) return { dims: [...dims], dataType, rawData: read() };
+    const where = { location: external, offset: String(offset), length: String(sizeBytes) };
+    offset += sizeBytes;
+    const externalData = Object.entries(where).map(([key, value]) => ({ key, value }));
+    return { dims: [...dims], dataType, externalData, dataLocation: 1 };
+  };
+  const tensors = new Map([...initializers].map(([input, initializer]) => [input, tensorOf(initializer)]));
+  return lowerToOnnx({
+    ...{ graph: verifyGraph(graph), name, device: "cpu" },
+    initializers: tensors,
+    outputName: (output) => output,
+  });
+}
+
+async function* inOrder(initializers: ReadonlyMap<string, Initializer>): AsyncGenerator<Uint8Array> {
+  for (const { read } of initializers.values()) yield read();
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
+
+/** transformers.js looks in config.json for which files have their weights beside them. */
+function withExternalData(config: string, file: string): string {
+  const parsed = JSON.parse(config) as Record<string, unknown>;
+  const given = (parsed["transformers.js_config"] ?? {}) as Record<string, unknown>;
+  return `${JSON.stringify({ ...parsed, "transformers.js_config": { ...given, use_external_data_format: { [file]: 1 } } }, null, 2)}\n`;
+}

@@ -1,0 +1,45 @@
+/**
+ * How a parameter is held: as numbers of some element type, or as codes that companion tensors (scales, tables) turn
+ * into numbers. Graphs get the tensors as inputs and decode them where the parameter is used, so that what is held stays small.
+ */
+import type { DType } from "../tensor/dtype.ts";
+import type { TensorType, Value } from "../tensor/graph.ts";
+import type { HostTensor } from "../tensor/host-tensor.ts";
+import { cast } from "../tensor/ops/index.ts";
+import { valuesOf } from "./weights/element-types.ts";
+
+/** The tensors of one parameter: its own, and companions by the end of their names (`weight` and `weight.absmax`). */
+export interface StoredTensors<Tensor> {
+  readonly tensor: Tensor;
+  readonly companions?: Readonly<Record<string, Tensor>>;
+}
+
+export interface ParameterStorage {
+  /** What holds a parameter of this shape. */
+  types(shape: readonly number[]): StoredTensors<TensorType>;
+  /** Graph: the parameter in float32, in its own shape. */
+  decode(stored: StoredTensors<Value>, shape: readonly number[]): Value;
+  /** The same on the host. */
+  read(stored: StoredTensors<HostTensor>, shape: readonly number[]): Float32Array;
+  /** True if the numbers are not those of the checkpoint. */
+  readonly isQuantised: boolean;
+}
+
+/** Numbers as they are, in one of the floating-point types. */
+export const plain = (dtype: DType): ParameterStorage => ({
+  types: (shape) => ({ tensor: { dtype, shape } }),
+  decode: ({ tensor }) => (dtype === "float32" ? tensor : cast(tensor, "float32")),
+  read: ({ tensor }) => valuesOf(tensor),
+  isQuantised: false,
+});
+
+export const float32 = plain("float32");
+
+/** The name of a companion, given the parameter's. */
+export const companionName = (parameter: string, end: string): string => `${parameter}.${end}`;
+
+/** Every tensor by its whole name, given the parameter's. */
+export const namedTensors = <Tensor>(name: string, { tensor, companions = {} }: StoredTensors<Tensor>): Record<string, Tensor> => ({
+  [name]: tensor,
+  ...Object.fromEntries(Object.entries(companions).map(([end, companion]) => [companionName(name, end), companion])),
+});
