@@ -1,5 +1,6 @@
 /** Engines on random weights of a given Llama shape, for measuring speed and memory. */
 
+import type { Backend } from "../src/backends/backend.ts";
 import { createOnnxBackend } from "../src/backends/onnx/backend.ts";
 import { createRandom } from "../src/base/random.ts";
 import type { Batch } from "../src/data/batch.ts";
@@ -33,10 +34,13 @@ export interface BenchOptions {
   readonly method: "lora" | "full";
   readonly weights: "float32" | "float16" | "bfloat16";
   readonly activationCheckpointing?: "none" | "block";
+  /** ONNX Runtime on the CPU where absent. */
+  readonly backend?: Backend;
 }
 
-export async function openRandomLlama({ shape, method: methodName, weights, activationCheckpointing = "none" }: BenchOptions) {
-  const backend = createOnnxBackend({ runtime: await loadOnnxRuntime(), provider: "cpu" });
+export async function openRandomLlama(options: BenchOptions) {
+  const { shape, method: methodName, weights, activationCheckpointing = "none" } = options;
+  const backend = options.backend ?? createOnnxBackend({ runtime: await loadOnnxRuntime(), provider: "cpu" });
   const model = createModel({
     model_type: "llama",
     ...{ hidden_size: shape.hidden, num_hidden_layers: shape.layers, num_attention_heads: shape.heads, num_key_value_heads: shape.kvHeads },

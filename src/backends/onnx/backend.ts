@@ -31,8 +31,11 @@ export function createOnnxBackend({ runtime, provider, numThreads, sessionOption
       session: {
         // Weights are inputs, never prepacked; packing the few constants would only copy them.
         disable_prepacking: "1",
-        // Every session has threads of its own, and after a run they spin: with 8 sessions in turn on 2 cores that cost 3 of 4 GFLOP/s.
-        intra_op: { allow_spinning: "0" },
+        // Every session has threads of its own. Between the operations of a run they spin for some microseconds, because to wake
+        // one takes as long as a small operation. Left spinning after a run, or longer than that on a machine that others use
+        // too, they take the cores from the work: docs/log.md.
+        intra_op: { allow_spinning: "1", spin_duration_us: "20" },
+        force_spinning_stop: "1",
       },
     },
     ...sessionOptions,

@@ -3,7 +3,8 @@
  * Differs from the textbook:
  * 1. Queries are cut into chunks; a chunk sees only the keys up to its own end, so the upper triangle is mostly not computed
  *    and score matrices stay small enough for the cache.
- * 2. The query heads that share a key head become rows of one matrix product; keys and values are never repeated.
+ * 2. Query heads that share a key head broadcast against it: keys and values are never repeated, and there is a product for
+ *    every query head, so that few key heads do not leave cores idle.
  * 3. Query, key, value and output are kept for the backward pass; scores and probabilities are recomputed there.
  */
 
@@ -54,15 +55,13 @@ export function attention(input: AttentionInput): { output: Value; present: KeyV
   /** Parts 0 to `last`, behind what is past. */
   const upTo = (parts: readonly Value[], last: number, before: Value | undefined): Value =>
     concat([...(before ? [before] : []), ...parts.slice(0, last + 1)], 2);
+  const forGroup = (x: Value): Value => reshape(x, [B, numKeyValueHeads, 1, x.shape[2]!, D]);
   const outputs = queries.map((q, i) => {
     const seesAll = isBidirectional || i + 1 === chunks;
     const k = seesAll ? key : upTo(keys, i, past?.key);
     const v = seesAll ? value : upTo(values, i, past?.value);
-    const seen = k.shape[2]!;
-    const rows = reshape(q, [B, numKeyValueHeads, multiplyDims(groups, t), D]);
-    const scores = reshape(matmul(rows, k, { transposeB: true, alpha: scale }), [B, numKeyValueHeads, groups, t, seen]);
-    const probabilities = reshape(softmax(add(scores, masks[i]!)), [B, numKeyValueHeads, multiplyDims(groups, t), seen]);
-    return reshape(matmul(probabilities, v), [B, numKeyValueHeads, groups, t, D]);
+    const scores = matmul(q, forGroup(k), { transposeB: true, alpha: scale }); // [B, Hkv, G, t, keys]
+    return matmul(softmax(add(scores, masks[i]!)), forGroup(v)); // [B, Hkv, G, t, D]
   });
   const joined = chunks === 1 ? outputs[0]! : concat(outputs, 3); // [B, Hkv, G, T, D]
   const output = graph.keep(reshape(transpose(joined, [0, 3, 1, 2, 4]), [B, T, numHeads * D]));
