@@ -9,6 +9,7 @@ import { createModel } from "../models/families/registry.ts";
 import type { Model } from "../models/model.ts";
 import { describeModel } from "../models/segments.ts";
 import { type Checkpoint, checkTensors, openCheckpoint } from "../models/weights/checkpoint.ts";
+import type { Grouping } from "../optimizers/settings/parameter-groups.ts";
 import type { Adapter } from "./adapter-files.ts";
 import { stackAdapters } from "./adapter-stack.ts";
 import { weightsOf } from "./checkpoint-weights.ts";
@@ -33,6 +34,8 @@ export interface OpenModelOptions {
   /** Several LoRA adapters at once; the decoder's `reset` says which acts. */
   readonly adapters?: readonly Adapter[];
   readonly seed?: number;
+  /** Of what is trained; see ParameterGroup. */
+  readonly grouping?: Grouping;
 }
 
 /** A method that trains nothing: the model as it is. */
@@ -42,7 +45,15 @@ export const untouched: AttachedMethod = { hooks: {}, added: [], trains: () => f
 export const withoutMethod = (loaded: LoadedModel): LoadedModel => ({ ...loaded, method: untouched });
 
 /** @throws CheckpointError if files are missing, damaged or contradict config.json; UnsupportedError for an unknown family */
-export async function openModel({ folder, backend, method, adapter, adapters, seed = 0 }: OpenModelOptions): Promise<LoadedModel> {
+export async function openModel({
+  folder,
+  backend,
+  method,
+  adapter,
+  adapters,
+  seed = 0,
+  grouping,
+}: OpenModelOptions): Promise<LoadedModel> {
   const checkpoint = await openCheckpoint(folder);
   const model = createModel(checkpoint.config);
   const description = describeModel(model);
@@ -59,6 +70,7 @@ export async function openModel({ folder, backend, method, adapter, adapters, se
     source,
     random: createRandom(seed),
     storable: backend.storable,
+    grouping,
   });
   adapter?.loadInto(store, attached);
   return { backend, checkpoint, model, tokenizer, method: attached, store };

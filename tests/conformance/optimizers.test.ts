@@ -37,7 +37,9 @@ describe("adamw", () => {
     const rates = [learningRate].flat();
     const group = (values: number[], decays: boolean) => ({
       ...{ decays, learningRateFactor: 1, parameters: Float32Array.from(values), gradients: new Float32Array(values.length) },
-      layout: new Map([["all", { offset: 0, length: values.length }]]),
+      layout: new Map([
+        ["all", { offset: 0, length: values.length, spec: { name: "all", shape: [values.length], kind: "weight" as const } }],
+      ]),
     });
     const groups = [group(initial.matrix.flat(), true), group(initial.bias, false)];
     const config = adamw.configSchema.parse({ name: "adamw", ...rest });
