@@ -7,6 +7,7 @@ import { methods } from "../methods/registry.ts";
 import { readJson } from "../models/weights/checkpoint.ts";
 import { bytesOf, toFloat32 } from "../models/weights/element-types.ts";
 import { encodeSafetensors, openSafetensors, readTensor, type TensorToWrite } from "../models/weights/safetensors.ts";
+import { type BaseRecord, encodeRecord, readRecord, recordFile } from "./base-record.ts";
 import { type ParameterStore, readParameter, type StoredParameter } from "./parameter-store.ts";
 
 const configFile = "adapter_config.json";
@@ -19,6 +20,8 @@ export interface Adapter {
   readonly method: Method;
   readonly config: unknown;
   readonly baseModel: string | undefined;
+  /** The base it was trained on; undefined where it was made elsewhere. */
+  readonly base: BaseRecord | undefined;
   /** Copies the adapter's values into a model's parameters.
    * @throws CheckpointError if tensors are missing, unknown, or have other shapes: the adapter was made for another base */
   loadInto(store: ParameterStore, method: AttachedMethod): void;
@@ -49,6 +52,7 @@ export async function readAdapter(folder: Folder): Promise<Adapter> {
     method,
     config: method.fromPeft!(json),
     baseModel: [json.base_model_name_or_path, json.model_name].find((name) => typeof name === "string"),
+    base: await readRecord(folder),
     loadInto: (store, attached) => copyInto({ tensors, store, attached, name: folder.name }),
   };
 }
@@ -101,10 +105,12 @@ export function encodeAdapter({
   store,
   method,
   baseModel,
+  base,
 }: {
   store: ParameterStore;
   method: AttachedMethod;
   baseModel: string;
+  base?: BaseRecord;
 }): Record<string, string | AsyncIterable<Uint8Array>> {
   const { adapter } = method;
   if (!adapter)
@@ -125,6 +131,7 @@ export function encodeAdapter({
   return {
     [configFile]: `${config}\n`,
     [adapter.weightsFile ?? weightsFiles[0]]: encodeSafetensors(sorted),
+    ...(base && { [recordFile]: encodeRecord({ ...base, name: baseModel }) }),
   };
 }
 

@@ -17,7 +17,7 @@ export interface EvaluationResult extends StepResult {
 /** Everything that training changes. */
 export interface EngineState {
   readonly parameters: ReadonlyMap<string, { readonly shape: readonly number[]; readonly data: Float32Array }>;
-  readonly optimizer: ReadonlyMap<string, Float32Array>;
+  readonly optimizer: ReadonlyMap<string, Float32Array | Uint8Array>;
 }
 
 export interface TrainingEngine {

@@ -1,23 +1,33 @@
-/** Runs an optimizer's update graph on the flat parameter groups, in pieces, so that its temporary memory stays small. */
+/**
+ * Runs an optimizer on the flat parameter groups. Parameters that move element by element are updated together, in pieces,
+ * so that few calls are made and temporary memory stays small; others one at a time.
+ */
 import type { Backend, HostTensor } from "../backends/backend.ts";
-import type { Optimizer } from "../optimizers/optimizer.ts";
-import { Graph, type Value } from "../tensor/graph.ts";
-import { mul } from "../tensor/ops/index.ts";
+import { CheckpointError } from "../base/errors.ts";
+import type { Optimizer, Scalars, UpdateRule } from "../optimizers/optimizer.ts";
+import { blockSize } from "../optimizers/storage/dynamic-8bit.ts";
+import { Graph } from "../tensor/graph.ts";
 import { dim } from "../tensor/shape.ts";
+import { createStoredTensor, type Range, type StoredTensor } from "./optimizer-state.ts";
 import type { ParameterGroup } from "./parameter-store.ts";
+import { compileUpdate, type UpdateProgram } from "./update-program.ts";
 
-/** Elements that one call updates. */
-const pieceSize = 1 << 20;
+/** Elements that one call updates; a multiple of the block size of encoded state. */
+const pieceSize = 1 << 18;
 
-/** State vectors by `<group index>.<state name>`. */
-export type OptimizerState = Map<string, Float32Array>;
+/** By `<parameter>.<state>`, and `memory.<name>` for what is remembered from step to step. */
+export type OptimizerState = ReadonlyMap<string, Float32Array | Uint8Array>;
 
 export interface OptimizerOnGroups {
   readonly stateBytes: number;
   /** @param step counts from 1 */
   update(options: { learningRate: number; step: number; gradientScale: number }): Promise<void>;
+  /** Views of the live state. */
   readState(): OptimizerState;
-  writeState(state: ReadonlyMap<string, Float32Array>): void;
+  /** @throws CheckpointError if a part is missing or of another size */
+  writeState(state: OptimizerState): void;
+  /** Where the weights to evaluate are not those that are trained: writes them into vectors of the groups' sizes. */
+  readonly writeEvaluationWeights?: ((into: readonly Float32Array[]) => Promise<void>) | undefined;
 }
 
 export interface OptimizerOnGroupsOptions {
@@ -27,53 +37,196 @@ export interface OptimizerOnGroupsOptions {
   readonly groups: readonly ParameterGroup[];
 }
 
+/** Neighbours in a group that are updated together. */
+interface Unit {
+  readonly groupIndex: number;
+  readonly group: ParameterGroup;
+  readonly rule: UpdateRule;
+  /** Within the group. */
+  readonly range: Range;
+  readonly members: readonly { readonly name: string; readonly range: Range }[];
+  /** Of the parameter; [size] where the rule works on elements. */
+  readonly shape: readonly number[];
+}
+
+interface LiveUnit extends Unit {
+  readonly program: UpdateProgram;
+  readonly state: ReadonlyMap<
+    string,
+    { readonly stored: StoredTensor; readonly dims: readonly number[]; readonly startsAsParameter: boolean }
+  >;
+}
+
 export async function createOptimizerOnGroups({
   backend,
   optimizer,
   config,
   groups,
 }: OptimizerOnGroupsOptions): Promise<OptimizerOnGroups> {
-  const hyperNames = Object.keys(optimizer.hyperValues(config, { step: 1, learningRate: 1, decays: true }));
-  const executable = await backend.compile(buildGraph(optimizer, { config, hyperNames }), { name: `${optimizer.name} update` });
-  const states = groups.map(({ parameters }) => new Map(optimizer.stateNames.map((name) => [name, new Float32Array(parameters.length)])));
+  const units: LiveUnit[] = [];
+  for (const unit of groups.flatMap((group, groupIndex) => divide(group, { groupIndex, optimizer, config }))) {
+    const rank = unit.shape.length;
+    const program = await compileUpdate(backend, { rule: unit.rule, config, rank, name: `${optimizer.name} update` });
+    units.push({ ...unit, program, state: createState(unit, config) });
+  }
+  const ownDecay = (config as { readonly weightDecay?: number }).weightDecay ?? 0;
+  const weightDecayOf = ({ decays, weightDecay }: ParameterGroup): number => weightDecay ?? (decays ? ownDecay : 0);
+  let memory: Scalars = {};
+  let begun = false;
 
-  return {
-    stateBytes: groups.reduce((sum, { parameters }) => sum + optimizer.stateNames.length * parameters.byteLength, 0),
-    async update({ learningRate, step, gradientScale }) {
-      for (const [index, group] of groups.entries()) {
-        const hyper = optimizer.hyperValues(config, { step, learningRate: learningRate * group.learningRateFactor, decays: group.decays });
-        const scalars = Object.fromEntries(Object.entries({ ...hyper, gradientScale }).map(([name, value]) => [name, scalar(value)]));
-        for (let start = 0; start < group.parameters.length; start += pieceSize) {
-          const piece = (vector: Float32Array): HostTensor => {
-            const data = vector.subarray(start, start + pieceSize);
-            return { dtype: "float32", dims: [data.length], data };
-          };
-          const state = Object.fromEntries([...states[index]!].map(([name, vector]) => [name, piece(vector)]));
-          // Results are written over their operands: each element is read before it is written, and no other reads it.
-          const inPlace = { parameter: piece(group.parameters), ...state };
-          await executable.run({ ...inPlace, gradient: piece(group.gradients), ...scalars }, inPlace);
+  function begin(): void {
+    if (begun) return;
+    begun = true;
+    for (const { group, range, state } of units) {
+      for (const { stored, startsAsParameter } of state.values())
+        if (startsAsParameter) stored.write({ start: 0, end: range.end - range.start }, group.parameters.subarray(range.start, range.end));
+    }
+  }
+
+  async function updateUnit(unit: LiveUnit, { hyper, gradientScale }: { hyper: Scalars; gradientScale: number }): Promise<void> {
+    const { group, range, shape, state, program } = unit;
+    for (const piece of piecesOf(unit)) {
+      const at = (vector: Float32Array): Float32Array => vector.subarray(range.start + piece.start, range.start + piece.end);
+      const dims = unit.rule.works === "on elements" ? [piece.end - piece.start] : shape;
+      const parts = [...state].map(([name, { stored, dims: whole }]) => {
+        const wanted = unit.rule.works === "on elements" ? piece : { start: 0, end: count(whole) };
+        return { name, stored, wanted, tensor: float32(stored.read(wanted), unit.rule.works === "on elements" ? dims : whole) };
+      });
+      await program.run({
+        parameter: float32(at(group.parameters), dims),
+        gradient: float32(at(group.gradients), dims),
+        state: Object.fromEntries(parts.map(({ name, tensor }) => [name, tensor])),
+        ...{ hyper, gradientScale },
+      });
+      for (const { stored, wanted, tensor } of parts) stored.write(wanted, tensor.data as Float32Array);
+    }
+  }
+
+  function readState(): Map<string, Float32Array | Uint8Array> {
+    begin();
+    const found = new Map<string, Float32Array | Uint8Array>();
+    for (const { rule, members, range, state } of units) {
+      for (const [name, { stored, dims }] of state) {
+        for (const member of members) {
+          const whole = { start: 0, end: count(dims) };
+          const of = rule.works === "on tensors" ? whole : { start: member.range.start - range.start, end: member.range.end - range.start };
+          for (const [suffix, part] of stored.parts(of)) found.set(`${member.name}.${name}${suffix}`, part);
         }
       }
+    }
+    for (const [name, value] of Object.entries(memory)) found.set(`memory.${name}`, Float32Array.of(value));
+    return found;
+  }
+
+  const evaluation = optimizer.buildEvaluationWeights && (await backend.compile(evaluationGraph(optimizer, config)));
+
+  return {
+    stateBytes: units.reduce((sum, { state }) => sum + [...state.values()].reduce((bytes, { stored }) => bytes + stored.sizeBytes, 0), 0),
+    async update({ learningRate, step, gradientScale }) {
+      begin();
+      // As float32, so that a resumed run reads exactly what was there.
+      const next = optimizer.remember?.(config, memory, { step, learningRate }) ?? {};
+      memory = Object.fromEntries(Object.entries(next).map(([name, value]) => [name, Math.fround(value)]));
+      for (const unit of units) {
+        const { group, rule, shape } = unit;
+        const context = { step, learningRate: learningRate * group.learningRateFactor, weightDecay: weightDecayOf(group), memory };
+        const hyper = rule.hyperValues(config, { ...context, shape: rule.works === "on tensors" ? shape : [] });
+        await updateUnit(unit, { hyper, gradientScale });
+      }
     },
-    readState: () => new Map(states.flatMap((state, index) => [...state].map(([name, vector]) => [`${index}.${name}`, vector] as const))),
+    readState,
     writeState(saved) {
-      for (const [index, state] of states.entries()) for (const [name, vector] of state) vector.set(saved.get(`${index}.${name}`) ?? []);
+      for (const [name, part] of readState()) if (!name.startsWith("memory.")) restore(name, { part, saved });
+      memory = Object.fromEntries(
+        [...saved].flatMap(([name, part]) => (name.startsWith("memory.") ? [[name.slice("memory.".length), part[0]!]] : [])),
+      );
     },
+    writeEvaluationWeights:
+      evaluation &&
+      (async (into) => {
+        begin();
+        for (const unit of units) {
+          const { groupIndex, group, range, state } = unit;
+          for (const piece of piecesOf(unit)) {
+            const at = (vector: Float32Array): HostTensor =>
+              float32(vector.subarray(range.start + piece.start, range.start + piece.end), [piece.end - piece.start]);
+            const stored = Object.fromEntries(
+              [...state].map(([name, { stored }]) => [name, float32(stored.read(piece), [piece.end - piece.start])]),
+            );
+            await evaluation.run({ parameter: at(group.parameters), ...stored }, { weights: at(into[groupIndex]!) });
+          }
+        }
+      }),
   };
 }
 
-const scalar = (value: number): HostTensor => ({ dtype: "float32", dims: [], data: Float32Array.of(value) });
+const float32 = (data: Float32Array, dims: readonly number[]): HostTensor => ({ dtype: "float32", dims, data });
+const count = (shape: readonly number[]): number => shape.reduce((product, n) => product * n, 1);
 
-function buildGraph(optimizer: Optimizer, { config, hyperNames }: { config: unknown; hyperNames: readonly string[] }): Graph {
+/** Units of a group: neighbours with one rule on elements together, everything else by itself. */
+function divide(
+  group: ParameterGroup,
+  { groupIndex, optimizer, config }: { groupIndex: number; optimizer: Optimizer; config: unknown },
+): Unit[] {
+  const units: Unit[] = [];
+  for (const [name, { offset, length, spec }] of group.layout) {
+    const rule = optimizer.ruleFor(spec, config);
+    const range = { start: offset, end: offset + length };
+    const last = units.at(-1);
+    if (last && joins(last, rule, config)) {
+      const joined = { start: last.range.start, end: range.end };
+      units[units.length - 1] = { ...last, range: joined, members: [...last.members, { name, range }], shape: [joined.end - joined.start] };
+    } else {
+      const shape = rule.works === "on elements" ? [length] : spec.shape;
+      units.push({ groupIndex, group, rule, range, members: [{ name, range }], shape });
+    }
+  }
+  return units;
+}
+
+/** Encoded state is in blocks that no two parameters share. */
+function joins({ rule: lastRule, range }: Unit, rule: UpdateRule, config: unknown): boolean {
+  if (rule !== lastRule || rule.works !== "on elements") return false;
+  const isEncoded = Object.values(rule.state([1], config)).some(({ storage }) => storage !== undefined);
+  return !isEncoded || (range.end - range.start) % blockSize === 0;
+}
+
+function createState({ rule, shape }: Unit, config: unknown): LiveUnit["state"] {
+  return new Map(
+    Object.entries(rule.state(shape, config)).map(([name, of]) => {
+      const dims = of.shape as readonly number[];
+      return [name, { dims, stored: createStoredTensor(count(dims), of.storage), startsAsParameter: of.start === "parameter" }];
+    }),
+  );
+}
+
+/** Ranges within the unit that are updated in one call each. */
+function* piecesOf({ rule, range }: Unit): Generator<Range> {
+  const size = range.end - range.start;
+  const step = rule.works === "on elements" ? pieceSize : Math.max(1, size);
+  for (let start = 0; start < size; start += step) yield { start, end: Math.min(size, start + step) };
+}
+
+const isBytes = (part: Float32Array | Uint8Array): boolean => part instanceof Uint8Array;
+const kindOf = (part: Float32Array | Uint8Array): string => (isBytes(part) ? "uint8" : "float32");
+
+function restore(name: string, { part, saved }: { part: Float32Array | Uint8Array; saved: OptimizerState }): void {
+  const found = saved.get(name);
+  if (!found || found.length !== part.length || isBytes(found) !== isBytes(part)) {
+    const what = found ? `has ${found.length} elements of ${kindOf(found)}` : "is missing";
+    throw new CheckpointError(
+      `optimizer state "${name}" ${what}; expected ${part.length} of ${kindOf(part)}. The checkpoint was written with another optimizer or another method; resume with those, or start a new run.`,
+    );
+  }
+  part.set(found as never);
+}
+
+function evaluationGraph(optimizer: Optimizer, config: unknown): Graph {
   const graph = new Graph();
-  const vector = (name: string): Value => graph.input(name, { dtype: "float32", shape: [dim("size")] });
-  const number = (name: string): Value => graph.input(name, { dtype: "float32", shape: [] });
-  const parameter = vector("parameter");
-  const gradient = mul(vector("gradient"), number("gradientScale"));
-  const state = Object.fromEntries(optimizer.stateNames.map((name) => [name, vector(name)]));
-  const hyper = Object.fromEntries(hyperNames.map((name) => [name, number(name)]));
-  const updated = optimizer.buildUpdate({ graph, parameter, gradient, state, hyper }, config);
-  graph.output("parameter", updated.parameter);
-  for (const [name, value] of Object.entries(updated.state)) graph.output(name, value);
+  const input = (name: string) => graph.input(name, { dtype: "float32", shape: [dim("size")] });
+  const names = Object.keys(optimizer.ruleFor({ shape: [1], kind: "weight" }, config).state([1], config));
+  const parameter = input("parameter");
+  const state = Object.fromEntries(names.map((name) => [name, input(name)]));
+  graph.output("weights", optimizer.buildEvaluationWeights!({ graph, parameter, state }, config));
   return graph;
 }

@@ -10,6 +10,7 @@ import type { Random } from "../base/random.ts";
 import type { AttachedMethod, ParameterData } from "../methods/method.ts";
 import type { ParameterSpec } from "../models/segment-builder.ts";
 import { float32, namedTensors, type ParameterStorage, plain, type StoredTensors } from "../models/storage.ts";
+import type { Grouping, GroupSettings } from "../optimizers/settings/parameter-groups.ts";
 import { type DType, isFloat } from "../tensor/dtype.ts";
 import type { WeightSource } from "./checkpoint-weights.ts";
 import type { QuantisedBase } from "./quantised-base.ts";
@@ -22,14 +23,13 @@ export interface StoredParameter extends StoredTensors<HostTensor> {
 }
 
 /** One flat vector of trained parameters. */
-export interface ParameterGroup {
+export interface ParameterGroup extends GroupSettings {
+  /** False for norms and biases, which the optimizer's own weight decay leaves alone. */
   readonly decays: boolean;
-  /** Learning rate as a multiple of the run's. */
-  readonly learningRateFactor: number;
   readonly parameters: Float32Array;
   readonly gradients: Float32Array;
   /** Where each parameter starts, in order. */
-  readonly layout: ReadonlyMap<string, { readonly offset: number; readonly length: number }>;
+  readonly layout: ReadonlyMap<string, { readonly offset: number; readonly length: number; readonly spec: ParameterSpec }>;
 }
 
 export interface ParameterStore {
@@ -61,13 +61,15 @@ export interface LoadParametersOptions {
   readonly storable: readonly DType[];
   /** Holds frozen weights of linear layers as codes. */
   readonly quantised?: QuantisedBase | undefined;
+  /** Learning rates and weight decays of their own; none where absent. */
+  readonly grouping?: Grouping | undefined;
 }
 
 export async function loadParameters(options: LoadParametersOptions): Promise<ParameterStore> {
-  const { specs, method, source, random } = options;
+  const { specs, method, source, random, grouping } = options;
   const all = [...specs, ...method.added];
   const trained = all.filter(({ name }) => method.trains(name));
-  const groups = createGroups(trained, method);
+  const groups = createGroups(trained, { method, settingsOf: grouping?.({ all, trained }) });
   const base = async (name: string) => ({ shape: specs.find((spec) => spec.name === name)!.shape, data: await source.readFloat32(name) });
   const parameters = new Map<string, StoredParameter>();
   const held = async (name: string) => readParameter(parameters.get(name)!);
@@ -94,27 +96,36 @@ export async function loadParameters(options: LoadParametersOptions): Promise<Pa
 /** No decay on norms and biases, as is usual since GPT-2. */
 const decaysWeight = ({ kind }: ParameterSpec): boolean => kind !== "norm" && kind !== "bias";
 
-/** One vector for each pair of decay and learning rate that occurs. */
-function createGroups(trained: readonly ParameterSpec[], method: AttachedMethod): ParameterGroup[] {
-  const factorOf = ({ name }: ParameterSpec): number => method.learningRateFactor?.(name) ?? 1;
-  const factors = [...new Set(trained.map(factorOf))];
-  return [true, false].flatMap((decays) =>
-    factors.flatMap((learningRateFactor) => {
-      const specs = trained.filter((spec) => decaysWeight(spec) === decays && factorOf(spec) === learningRateFactor);
-      return specs.length > 0 ? [createGroup(specs, { decays, learningRateFactor })] : [];
-    }),
-  );
+/** One vector for each combination of decay and learning rate that occurs. */
+function createGroups(
+  trained: readonly ParameterSpec[],
+  { method, settingsOf }: { method: AttachedMethod; settingsOf: ((spec: ParameterSpec) => GroupSettings) | undefined },
+): ParameterGroup[] {
+  const members = new Map<string, { settings: GroupSettings & { decays: boolean }; specs: ParameterSpec[] }>();
+  for (const decays of [true, false]) {
+    for (const spec of trained.filter((spec) => decaysWeight(spec) === decays)) {
+      const { learningRateFactor, weightDecay } = settingsOf?.(spec) ?? { learningRateFactor: 1 };
+      const settings = {
+        ...{ decays, learningRateFactor: learningRateFactor * (method.learningRateFactor?.(spec.name) ?? 1) },
+        ...(weightDecay !== undefined && { weightDecay }),
+      };
+      const key = JSON.stringify(settings);
+      if (!members.has(key)) members.set(key, { settings, specs: [] });
+      members.get(key)!.specs.push(spec);
+    }
+  }
+  return [...members.values()].map(({ settings, specs }) => createGroup(specs, settings));
 }
 
-function createGroup(specs: readonly ParameterSpec[], of: Pick<ParameterGroup, "decays" | "learningRateFactor">): ParameterGroup {
-  const layout = new Map<string, { offset: number; length: number }>();
+function createGroup(specs: readonly ParameterSpec[], settings: GroupSettings & { decays: boolean }): ParameterGroup {
+  const layout = new Map<string, { offset: number; length: number; spec: ParameterSpec }>();
   let size = 0;
-  for (const { name, shape } of specs) {
-    const length = shape.reduce((product, n) => product * n, 1);
-    layout.set(name, { offset: size, length });
+  for (const spec of specs) {
+    const length = spec.shape.reduce((product, n) => product * n, 1);
+    layout.set(spec.name, { offset: size, length, spec });
     size += length;
   }
-  return { ...of, parameters: new Float32Array(size), gradients: new Float32Array(size), layout };
+  return { ...settings, parameters: new Float32Array(size), gradients: new Float32Array(size), layout };
 }
 
 interface FrozenOptions extends Pick<LoadParametersOptions, "source" | "storable" | "quantised"> {

@@ -4,9 +4,10 @@
  * as bitsandbytes leaves them.
  */
 import type { Folder } from "../base/byte-source.ts";
-import { CheckpointError, TunesmithError } from "../base/errors.ts";
+import { CheckpointError, ConfigError, TunesmithError } from "../base/errors.ts";
 import type { FolderShelf } from "../base/folder-shelf.ts";
 import { lookUp } from "../base/registry.ts";
+import type { AttachedMethod, Method } from "../methods/method.ts";
 import type { QuantisationFormat, QuantisedStorage } from "../models/quantisation/format.ts";
 import { quantisationFormats } from "../models/quantisation/registry.ts";
 import type { LinearModule } from "../models/segments.ts";
@@ -33,8 +34,22 @@ export interface QuantisedBase {
   readonly config: QuantizationConfig;
   /** Undefined for parameters that stay as in the checkpoint. */
   storageOf(parameter: string): QuantisedStorage | undefined;
+  /** A weight as its codes have it. */
+  roundTrip(weight: Float32Array, linear: LinearModule): Float32Array;
   /** The codes of a weight as it is in the checkpoint. */
   read(parameter: string): Promise<StoredTensors<HostTensor>>;
+}
+
+/** @throws ConfigError if the method leaves nothing frozen, or trains the model's own weights and so has to write them */
+export function checkFreezesBase(
+  attached: AttachedMethod,
+  { method, linears }: { method: Pick<Method, "name">; linears: readonly LinearModule[] },
+): void {
+  const isFrozen = linears.some(({ module }) => !attached.trains(`${module}.weight`));
+  if (isFrozen && attached.adapter) return;
+  throw new ConfigError(
+    `quantization: the method ${method.name} ${isFrozen ? "changes some of the model's own weights, and a run would have to write all of them" : "trains every weight"}; codes cannot be trained or written back. Use a method with an adapter of its own, such as lora, or take quantization out.`,
+  );
 }
 
 export interface QuantisedBaseOptions {
@@ -62,6 +77,10 @@ export async function openQuantisedBase({ config, linears, source, folder, cache
   return {
     config,
     storageOf: (name) => weights.get(name)?.storage,
+    roundTrip(weight, { module }) {
+      const { storage, shape } = weights.get(`${module}.weight`)!;
+      return storage.read(storage.quantise(weight, shape), shape);
+    },
     read: (name) => (file ? readCached(file, name, weights.get(name)!) : quantise(name)),
   };
 }

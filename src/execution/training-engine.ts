@@ -4,6 +4,7 @@
  */
 import type { Backend, HostTensor } from "../backends/backend.ts";
 import type { Batch } from "../data/batch.ts";
+import type { ParameterPiece } from "../models/segment-builder.ts";
 import { printGraph } from "../tensor/graph.ts";
 import { peakIntermediateBytes } from "../tensor/liveness.ts";
 import { int64 } from "./batch-context.ts";
@@ -26,9 +27,15 @@ import {
 import { withVirtualTokens } from "./virtual-tokens.ts";
 import { Workspace } from "./workspace.ts";
 
-/** Bytes of logits that one call of the head may make; more targets than fit are taken in several calls. */
+/** Bytes of logits that the head may hold at once; more targets than fit are taken in several calls. */
 const logitBytes = 24 * 1024 ** 2;
-const rowsAtOnce = (vocabSize: number): number => Math.max(32, Math.floor(logitBytes / (4 * vocabSize)));
+
+/** A head that takes the vocabulary in pieces holds the logits of one piece at a time. */
+function rowsAtOnce({ segment }: CompiledSegment, vocabSize: number): number {
+  const pieces = [...(segment.pieces ?? new Map<string, ParameterPiece>()).values()];
+  const width = pieces.length > 0 ? Math.max(...pieces.map(({ start, end }) => end - start)) : vocabSize;
+  return Math.max(32, Math.floor(logitBytes / (4 * width)));
+}
 
 export interface TrainingEngineOptions extends ProgramOptions {
   readonly store: ParameterStore;
@@ -118,7 +125,7 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     const { batch } = withVirtualTokens(given, this.#options.model, this.#options.method);
     const chunks = chunksOf(batch);
     const program = await cached(this.#training, keyOf(chunks), () => compileTraining(this.#options, chunks));
-    const rows = Math.min(batch.targetLabels.length, rowsAtOnce(this.#options.model.vocabSize));
+    const rows = Math.min(batch.targetLabels.length, rowsAtOnce(program.head, this.#options.model.vocabSize));
     const graphs = new Map<string, number>();
     const measure = (segments: readonly CompiledSegment[], sizes: { tokens: number; chunks: number }): void => {
       const bindings = {
@@ -161,7 +168,7 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     const { model, store } = this.#options;
     const C = model.hiddenSize;
     const N = batch.targetPositions.length;
-    const most = rowsAtOnce(model.vocabSize);
+    const most = rowsAtOnce(program.head, model.vocabSize);
     const perTarget = new Float32Array(N);
     const hiddenGradient = training?.hiddenGradient.data as Float32Array | undefined;
     hiddenGradient?.fill(0);

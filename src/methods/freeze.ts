@@ -1,8 +1,8 @@
 /** Fine-tuning of chosen parameters: everything else stays as it is. */
 import { z } from "zod";
 import { ConfigError } from "../base/errors.ts";
+import { matchesGlob } from "../base/module-names.ts";
 import { nearestName } from "../base/nearest-name.ts";
-import { matchesGlob } from "./match-modules.ts";
 import { defineMethod } from "./method.ts";
 
 export const freeze = defineMethod({

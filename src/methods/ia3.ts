@@ -5,9 +5,10 @@
  */
 import { z } from "zod";
 import { ConfigError, UnsupportedError } from "../base/errors.ts";
+import { endsWithModule } from "../base/module-names.ts";
 import type { LinearModule } from "../models/segments.ts";
 import { mul, reshape } from "../tensor/ops/index.ts";
-import { endsWithModule, selectModules } from "./match-modules.ts";
+import { selectModules } from "./match-modules.ts";
 import { type AddedParameter, type AttachedMethod, defineMethod, type MethodTarget, type ParameterData } from "./method.ts";
 
 /** What the paper scales, by the names that families give it: keys and values, and the MLP's way out. */

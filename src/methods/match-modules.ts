@@ -1,19 +1,10 @@
 /** Choosing modules and parameters by name, in the ways that PEFT users know. */
 import { ConfigError } from "../base/errors.ts";
+import { endsWithModule } from "../base/module-names.ts";
 import { nearestName } from "../base/nearest-name.ts";
-
-/** True if `module` is `target` or ends with `.target`. */
-export const endsWithModule = (module: string, target: string): boolean => module === target || module.endsWith(`.${target}`);
 
 /** PEFT's rule for pattern keys: the key, a regular expression, matches the whole end of the module path after a dot. */
 export const matchesPattern = (module: string, pattern: string): boolean => new RegExp(`^(.*\\.)?(${pattern})$`).test(module);
-
-/** Glob over dotted names: `*` is any run of characters. A pattern without `*` matches the name or its end after a dot. */
-export function matchesGlob(name: string, pattern: string): boolean {
-  if (!pattern.includes("*")) return endsWithModule(name, pattern);
-  const expression = pattern.split("*").map((part) => part.replace(/[.+?^${}()|[\]\\]/g, "\\$&"));
-  return new RegExp(`^${expression.join(".*")}$`).test(name);
-}
 
 /** How a configuration names modules. */
 export type ModuleTargets = "all-linear" | string | readonly string[];

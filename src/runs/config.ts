@@ -5,8 +5,11 @@ import { nearestName } from "../base/nearest-name.ts";
 import { formats } from "../data/formats/registry.ts";
 import { methods } from "../methods/registry.ts";
 import { objectives } from "../objectives/registry.ts";
+import type { Optimizer } from "../optimizers/optimizer.ts";
 import { optimizers } from "../optimizers/registry.ts";
 import { schedules } from "../optimizers/schedules/registry.ts";
+import type { GroupConfig } from "../optimizers/settings/parameter-groups.ts";
+import { weightAverageSchema } from "../trainers/weight-average.ts";
 
 const files = z.union([z.string(), z.array(z.string()).min(1)]);
 
@@ -55,6 +58,9 @@ const training = z.strictObject({
     })
     .optional()
     .describe("Lower the learning rate when validation stands still."),
+  average: weightAverageSchema
+    .optional()
+    .describe("Evaluate and save an average of the weights over the steps instead of the last weights."),
   neftuneNoiseAlpha: z.number().min(0).default(0).describe("Noise on the embeddings (NEFTune); 5 is usual, 0 is off."),
   dropout: z.number().min(0).lt(1).default(0).describe("Dropout on every residual branch."),
   activationCheckpointing: z
@@ -103,7 +109,7 @@ type Named = { readonly name: string } & Readonly<Record<string, unknown>>;
 export type RunConfig = Omit<z.output<typeof runConfigSchema>, "method" | "objective" | "optimizer" | "schedule"> & {
   readonly method: Named;
   readonly objective: Named;
-  readonly optimizer: Named & { readonly learningRate: number };
+  readonly optimizer: Named & GroupConfig;
   readonly schedule: Named;
 };
 
@@ -116,13 +122,20 @@ const registries: Readonly<Record<string, readonly { readonly name: string }[]>>
 
 /** @throws ConfigError with every problem found */
 export function parseRunConfig(raw: unknown): RunConfig {
-  const result = runConfigSchema.safeParse(raw);
+  const result = runConfigSchema.safeParse(withDefaultSchedule(raw));
   const problems = result.success ? [] : result.error.issues.flatMap((issue) => explain(issue, raw));
   const training = (raw as { training?: { epochs?: unknown; maxSteps?: unknown } } | undefined)?.training;
   if (training?.epochs !== undefined && training.maxSteps !== undefined)
     problems.push("training: epochs and maxSteps are both given; keep one.");
   if (problems.length > 0) throw new ConfigError(problems);
   return result.data as unknown as RunConfig;
+}
+
+/** Some optimizers go with another schedule than most. */
+function withDefaultSchedule(raw: unknown): unknown {
+  const given = raw as { optimizer?: { name?: unknown }; schedule?: unknown } | undefined;
+  const optimizer = (optimizers as readonly Optimizer[]).find(({ name }) => name === given?.optimizer?.name);
+  return optimizer?.defaultSchedule && given?.schedule === undefined ? { ...given, schedule: optimizer.defaultSchedule } : raw;
 }
 
 function explain(issue: z.core.$ZodIssue, raw: unknown): string[] {

@@ -18,7 +18,7 @@ const arenaFactor = 1.6;
 
 /** Runs one micro-batch forward and backward (without an optimizer step) for the time. */
 export async function estimateRun(
-  { loaded, engine, batchesForEpoch }: PreparedRun,
+  { loaded, engine, average, batchesForEpoch }: PreparedRun,
   { gradientAccumulationSteps }: { gradientAccumulationSteps: number },
 ): Promise<RunEstimate> {
   const batches = batchesForEpoch(0);
@@ -27,7 +27,10 @@ export async function estimateRun(
   const started = performance.now();
   await engine.accumulate(largest, { gradientScale: 0, seed: 0 });
   const micro = (performance.now() - started) / 1000;
-  const parts = await predictMemory(engine, { store: loaded.store, batch: largest });
+  const parts = {
+    ...(await predictMemory(engine, { store: loaded.store, batch: largest })),
+    ...(average && { "average of the weights": average.sizeBytes }),
+  };
   return {
     parts,
     peakBytes: Object.values(parts).reduce((sum, bytes) => sum + bytes, 0),

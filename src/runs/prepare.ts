@@ -16,6 +16,8 @@ import type { Optimizer } from "../optimizers/optimizer.ts";
 import { optimizers } from "../optimizers/registry.ts";
 import { schedules } from "../optimizers/schedules/registry.ts";
 import type { Schedule } from "../optimizers/schedules/schedule.ts";
+import { createGrouping } from "../optimizers/settings/parameter-groups.ts";
+import { createEvaluationWeights, createWeightAverage, type EvaluationWeights, type WeightAverage } from "../trainers/weight-average.ts";
 import type { WeightPenalty } from "../trainers/weight-penalty.ts";
 import type { RunConfig } from "./config.ts";
 import { openEarlierRun } from "./earlier-run.ts";
@@ -46,6 +48,9 @@ export interface PreparedRun {
   readonly lineage: Manifest["lineage"];
   /** Anchored at the weights of now; call it before anything is restored. */
   createPenalties(): Promise<WeightPenalty[]>;
+  /** Of the weights over the steps. */
+  readonly average: WeightAverage | undefined;
+  readonly evaluationWeights: EvaluationWeights | undefined;
   batchesForEpoch(epoch: number): Batch[];
   learningRateAt(step: number): number;
 }
@@ -63,6 +68,7 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
     method: { method, config: config.method },
     ...(earlier?.adapter && { adapter: earlier.adapter }),
     seed: training.seed,
+    grouping: createGrouping(config.optimizer),
   });
   const { model, tokenizer, store } = loaded;
   const virtual = loaded.method.virtualTokens?.count ?? 0;
@@ -99,11 +105,13 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
     ...(training.dropout > 0 ? [residualDropout(training.dropout)] : []),
     ...(training.neftuneNoiseAlpha > 0 ? [embeddingNoise({ alpha: training.neftuneNoiseAlpha, sequenceLength: maxLength })] : []),
   ];
+  const vectors = store.groups;
+  const optimizerOnGroups = await createOptimizerOnGroups({ backend, optimizer, config: config.optimizer, groups: vectors });
   const engineOptions = {
     ...{ backend, model, method: loaded.method, regularisers, store },
     ...{ objective, objectiveConfig: config.objective, reference },
     activationCheckpointing: training.activationCheckpointing,
-    optimizer: await createOptimizerOnGroups({ backend, optimizer, config: config.optimizer, groups: store.groups }),
+    optimizer: optimizerOnGroups,
   };
   const engine = new SegmentedTrainingEngine(engineOptions);
 
@@ -125,6 +133,10 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
     });
   const stepsPerEpoch = Math.ceil(batchesForEpoch(0).length / gradientAccumulationSteps);
   const totalSteps = training.maxSteps ?? Math.max(1, Math.round((training.epochs ?? 1) * stepsPerEpoch));
+  const average = training.average && createWeightAverage({ vectors, config: training.average, totalSteps });
+  const writeTo = average ? average.writeTo : optimizerOnGroups.writeEvaluationWeights;
+  if (average && optimizerOnGroups.writeEvaluationWeights)
+    throw new ConfigError(`training.average: ${optimizer.name} averages the weights by itself. Leave training.average out.`);
   const sizes = [...store.parameters.values()].map(({ spec, gradient }) => ({
     length: spec.shape.reduce((product, n) => product * n, 1),
     trained: gradient !== undefined,
@@ -132,11 +144,14 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
   return {
     base: virtual === 0 || earlier?.adapter ? { loaded, engine } : withoutVirtualTokens(),
     ...{ loaded, engine, train, validation, heldOut, dataFiles: rows.files, totalSteps, maxLength, batchesForEpoch, earlierHeldOut },
+    ...{ average, evaluationWeights: writeTo && createEvaluationWeights({ vectors, writeTo }) },
     lineage: earlier?.lineage ?? [],
     createPenalties: async () =>
       config.update ? createPenalties(config.update, { engine, store, earlier: earlierExamples, seed: training.seed }) : [],
     trainableParameters: sizes.reduce((sum, { length, trained }) => sum + (trained ? length : 0), 0),
     allParameters: sizes.reduce((sum, { length }) => sum + length, 0),
-    learningRateAt: (step) => config.optimizer.learningRate * schedule.factor(config.schedule, { step, totalSteps }),
+    learningRateAt: (step) =>
+      (optimizer.ownLearningRate?.(config.optimizer, step + 1) ?? config.optimizer.learningRate) *
+      schedule.factor(config.schedule, { step, totalSteps }),
   };
 }

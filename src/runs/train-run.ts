@@ -105,6 +105,7 @@ export async function runTraining({ config, environment, resume, signal, events 
   const evalEvery = config.training.evalEvery ?? Math.max(1, Math.ceil(prepared.totalSteps / 10));
   const outcome = await trainSupervised({
     ...{ engine, totalSteps: prepared.totalSteps, checkpoints, start, signal, penalties },
+    ...{ average: prepared.average, evaluationWeights: prepared.evaluationWeights },
     batchesForEpoch: prepared.batchesForEpoch,
     learningRateAt: prepared.learningRateAt,
     validation: prepared.validation ? validationBatches(prepared, config) : [],

@@ -27,6 +27,8 @@ export interface TrainerState {
 export interface TrainingCheckpoint {
   readonly trainer: TrainerState;
   readonly engine: EngineState;
+  /** Of the weights, where one is kept. */
+  readonly average?: ReadonlyMap<string, Float32Array> | undefined;
 }
 
 /** Keeps the latest checkpoints and the best one. Saving is all or nothing. */
@@ -57,9 +59,10 @@ export function createCheckpointStore({ shelf, keepLast, onWarning = () => {} }:
   };
   const read = async (step: number): Promise<TrainingCheckpoint> => decode(await shelf.open(`${prefix}${step}`));
   return {
-    async save({ trainer, engine }) {
+    async save(checkpoint) {
+      const { trainer } = checkpoint;
       await shelf.write(`${prefix}${trainer.step}`, {
-        "state.safetensors": encodeState(engine),
+        "state.safetensors": encodeState(checkpoint),
         "trainer.json": JSON.stringify(trainer, null, 2),
       });
       const old = (await steps()).filter((step) => step !== trainer.best?.step && step !== trainer.step);
@@ -79,24 +82,34 @@ export function createCheckpointStore({ shelf, keepLast, onWarning = () => {} }:
   };
 }
 
-async function* encodeState({ parameters, optimizer }: EngineState): AsyncGenerator<Uint8Array> {
+async function* encodeState({ engine: { parameters, optimizer }, average }: TrainingCheckpoint): AsyncGenerator<Uint8Array> {
   const tensors = new Map<string, TensorToWrite>();
   for (const [name, { shape, data }] of parameters)
     tensors.set(`parameter.${name}`, { dtype: "F32", shape, read: async () => bytesOf(data) });
-  for (const [name, data] of optimizer)
-    tensors.set(`optimizer.${name}`, { dtype: "F32", shape: [data.length], read: async () => bytesOf(data) });
+  for (const [name, data] of optimizer) tensors.set(`optimizer.${name}`, vector(data));
+  for (const [name, data] of average ?? []) tensors.set(`average.${name}`, vector(data));
   yield* encodeSafetensors(tensors, { format: "tunesmith" });
 }
+
+const vector = (data: Float32Array | Uint8Array): TensorToWrite => ({
+  dtype: data instanceof Uint8Array ? "U8" : "F32",
+  shape: [data.length],
+  read: async () => bytesOf(data),
+});
 
 async function decode(folder: Folder): Promise<TrainingCheckpoint> {
   const trainer = JSON.parse(await folder.readText("trainer.json")) as TrainerState;
   const file = await openSafetensors(await folder.open("state.safetensors"));
   const parameters = new Map<string, { shape: readonly number[]; data: Float32Array }>();
-  const optimizer = new Map<string, Float32Array>();
-  for (const [name, entry] of file.tensors) {
-    const data = toFloat32({ name, dtype: entry.dtype, bytes: await readTensor(file, entry) });
-    if (name.startsWith("parameter.")) parameters.set(name.slice("parameter.".length), { shape: entry.shape, data });
-    else optimizer.set(name.slice("optimizer.".length), data);
+  const optimizer = new Map<string, Float32Array | Uint8Array>();
+  const average = new Map<string, Float32Array>();
+  for (const [key, entry] of file.tensors) {
+    const bytes = await readTensor(file, entry);
+    const values = () => toFloat32({ name: key, dtype: entry.dtype, bytes });
+    const name = key.slice(key.indexOf(".") + 1);
+    if (key.startsWith("parameter.")) parameters.set(name, { shape: entry.shape, data: values() });
+    else if (key.startsWith("average.")) average.set(name, values());
+    else optimizer.set(name, entry.dtype === "U8" ? bytes : values());
   }
-  return { trainer, engine: { parameters, optimizer } };
+  return { trainer, engine: { parameters, optimizer }, ...(average.size > 0 && { average }) };
 }

@@ -7,6 +7,7 @@ import type { Batch } from "../data/batch.ts";
 import type { TrainingEngine } from "../execution/engine.ts";
 import type { CheckpointStore, TrainerState, TrainingCheckpoint } from "./checkpoint.ts";
 import { observeLoss } from "./divergence.ts";
+import type { EvaluationWeights, WeightAverage } from "./weight-average.ts";
 import type { WeightPenalty } from "./weight-penalty.ts";
 
 export interface SupervisedOptions {
@@ -27,6 +28,10 @@ export interface SupervisedOptions {
   readonly plateau?: { readonly factor: number; readonly patience: number } | undefined;
   /** Added to the loss of every step. */
   readonly penalties?: readonly WeightPenalty[];
+  /** Takes in the weights after every step. */
+  readonly average?: WeightAverage | undefined;
+  /** Evaluated in place of the trained weights, and left in place at the end of the run. */
+  readonly evaluationWeights?: EvaluationWeights | undefined;
   readonly checkpoints?: CheckpointStore | undefined;
   /** Where an earlier run stopped; it is continued from there. */
   readonly start?: TrainingCheckpoint | undefined;
@@ -76,15 +81,19 @@ const freshState: TrainerState = {
 
 /** @throws DivergenceError if the loss or the gradient is no longer a number, or the loss has left for good */
 export async function trainSupervised(options: SupervisedOptions): Promise<TrainingOutcome> {
-  const { engine, totalSteps, events, checkpoints } = options;
+  const { engine, totalSteps, events, checkpoints, average } = options;
   let state = options.start?.trainer ?? freshState;
-  if (options.start) engine.writeState(options.start.engine);
+  const restore = (checkpoint: TrainingCheckpoint): void => {
+    engine.writeState(checkpoint.engine);
+    if (checkpoint.average) average?.writeState(checkpoint.average);
+  };
+  if (options.start) restore(options.start);
   let batches = options.batchesForEpoch(state.epoch);
   let status: TrainingOutcome["status"] = "completed";
   let savedStep = options.start ? state.step : -1;
   const save = async (isBest: boolean): Promise<void> => {
     if (!checkpoints || (savedStep === state.step && !isBest)) return;
-    await checkpoints.save({ trainer: state, engine: engine.readState() });
+    await checkpoints.save({ trainer: state, engine: engine.readState(), average: average?.readState() });
     savedStep = state.step;
   };
 
@@ -95,6 +104,7 @@ export async function trainSupervised(options: SupervisedOptions): Promise<Train
     }
     const micro = batches.slice(state.batchIndex, state.batchIndex + options.gradientAccumulationSteps);
     const result = await takeStep(options, { state, micro });
+    average?.add(state.step + 1);
     state = {
       ...state,
       step: state.step + 1,
@@ -123,9 +133,10 @@ export async function trainSupervised(options: SupervisedOptions): Promise<Train
   await save(false);
 
   if (status !== "interrupted" && checkpoints && state.best && state.best.step !== state.step) {
-    engine.writeState((await checkpoints.read(state.best.step)).engine);
+    restore(await checkpoints.read(state.best.step));
     events.onNotice?.(`restored the best checkpoint, step ${state.best.step} (validation loss ${state.best.loss.toFixed(4)})`);
   }
+  if (status !== "interrupted") await options.evaluationWeights?.enter();
   return { status, step: state.step, best: state.best };
 }
 
@@ -159,7 +170,9 @@ async function takeStep(options: SupervisedOptions, { state, micro }: { state: T
 }
 
 async function evaluateAndJudge(options: SupervisedOptions, state: TrainerState): Promise<TrainerState> {
+  await options.evaluationWeights?.enter();
   const { loss, tokenAccuracy } = await evaluateLoss(options.engine, options.validation);
+  options.evaluationWeights?.leave();
   const minDelta = options.earlyStopping?.minDelta ?? 0;
   const isBest = state.best === null || loss < state.best.loss - minDelta;
   options.events.onEvaluation?.({ step: state.step, loss, tokenAccuracy, isBest });

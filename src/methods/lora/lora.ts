@@ -7,11 +7,12 @@
  * Starts of A and B: initialisation.ts.
  */
 import { ConfigError, UnsupportedError } from "../../base/errors.ts";
+import { endsWithModule } from "../../base/module-names.ts";
 import { nearestName } from "../../base/nearest-name.ts";
 import type { LinearCall, SegmentBuilder } from "../../models/segment-builder.ts";
 import type { Value } from "../../tensor/graph.ts";
 import { add, div, matmul, mul, reduceSum, sqrt, stopGradient, sub } from "../../tensor/ops/index.ts";
-import { endsWithModule, selectModules } from "../match-modules.ts";
+import { selectModules } from "../match-modules.ts";
 import { type AttachedMethod, defineMethod, type MethodTarget, type ParameterData } from "../method.ts";
 import { type AdaptedLinear, adaptLinear, mergeInto, unmergeFrom } from "./adapted-linear.ts";
 import { configSchema, fromPeft, type LoraConfig, toPeft } from "./config.ts";
