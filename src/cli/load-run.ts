@@ -6,7 +6,7 @@ import { readAdapter } from "../execution/adapter-files.ts";
 import { type LoadedModel, openModel } from "../execution/loaded-model.ts";
 import { isFolder, openFolder } from "../platform/node/files.ts";
 import { parseConfigText } from "../runs/config-text.ts";
-import { createBackend, resolveModelPath } from "./environment.ts";
+import { createBackend, quantisedCache, resolveModelPath } from "./environment.ts";
 
 export interface ModelChoice {
   /** A checkpoint folder, or a run's folder. */
@@ -39,6 +39,7 @@ export async function openChosenModel({ model, adapter = [], device, takesSevera
   const loaded = await openModel({
     folder: openFolder(basePath),
     backend: await createBackend(device),
+    quantisedCache,
     ...(adapters.length > 1 ? { adapters } : adapters[0] && { adapter: adapters[0] }),
   });
   return { loaded, basePath, adapterPath: adapterPaths[0], adapterPaths };

@@ -145,7 +145,16 @@ interface Folding {
   readonly method: AttachedMethod;
 }
 
-/** A parameter of the base with the adapter folded in, or as it is where the method has nothing to fold. */
+/** @throws UnsupportedError if weights are held as codes, into which nothing can be folded */
+export function checkNotQuantised({ parameters }: ParameterStore): void {
+  const codes = [...parameters.values()].find(({ storage }) => storage.isQuantised);
+  if (codes)
+    throw new UnsupportedError(
+      `${codes.spec.name} is quantised, and an adapter cannot be folded into codes. Export with --dequantize: the result has the checkpoint's own types and holds the rounded weights, which are those that the adapter was tuned with; or export the adapter: --format peft.`,
+    );
+}
+
+/** A parameter of the base with the adapter folded in, or as it is where the method has nothing to fold; codes are decoded. */
 export function mergedParameter({ name, store, method }: Folding): ParameterData {
   const base = readStored(store, name);
   return method.adapter?.merge?.(name, base, (of) => readStored(store, of)) ?? base;

@@ -3,7 +3,7 @@
 import type { Folder } from "../base/byte-source.ts";
 import { UnsupportedError } from "../base/errors.ts";
 import type { FileContent } from "../base/folder-shelf.ts";
-import { mergedParameter } from "../execution/adapter-files.ts";
+import { checkNotQuantised, mergedParameter } from "../execution/adapter-files.ts";
 import type { LoadedModel } from "../execution/loaded-model.ts";
 import { findTensor } from "../models/weights/checkpoint.ts";
 import { bytesOf } from "../models/weights/element-types.ts";
@@ -31,19 +31,26 @@ export async function companionFiles(folder: Folder): Promise<Record<string, Fil
   return files;
 }
 
+export interface MergedCheckpointOptions {
+  /** `unmergedParameter` takes the adapter out of a merged checkpoint again. */
+  readonly valuesOf?: typeof mergedParameter;
+  /** Fold into the rounded weights of a quantised base. */
+  readonly dequantize?: boolean;
+}
+
 /** Every tensor keeps the element type it has in the base checkpoint.
- * @throws UnsupportedError if the method is no change of weights
- * @param valuesOf `mergedParameter`, or `unmergedParameter` to take the adapter out of a merged checkpoint again */
+ * @throws UnsupportedError if the method is no change of weights, or the base is quantised and `dequantize` is not given */
 export async function mergedCheckpointFiles(
   loaded: LoadedModel,
   base: Folder,
-  valuesOf: typeof mergedParameter = mergedParameter,
+  { valuesOf = mergedParameter, dequantize = false }: MergedCheckpointOptions = {},
 ): Promise<Record<string, FileContent>> {
   const { checkpoint, store, method } = loaded;
   if (method.adapter && !method.adapter.merge)
     throw new UnsupportedError(
       "this adapter adds to what the model computes (virtual tokens or layers of its own), so there are no weights to fold it into. Export the adapter itself: --format peft.",
     );
+  if (!dequantize) checkNotQuantised(store);
   const files = await companionFiles(base);
   const tensors = new Map<string, TensorToWrite>();
   for (const { spec } of store.parameters.values()) {

@@ -269,7 +269,7 @@ async function writeModel({
   environment: RunEnvironment;
 }): Promise<void> {
   const content = loaded.method.adapter
-    ? { name: "adapter", files: encodeAdapter({ store: loaded.store, method: loaded.method, baseModel: config.model }) }
+    ? { name: "adapter", files: encodeAdapter({ store: loaded.store, method: loaded.method, baseModel: config.model, base: loaded.base }) }
     : { name: "model", files: await mergedCheckpointFiles(loaded, await environment.openModelFolder(config.model)) };
   for (const [file, bytes] of Object.entries(content.files)) await folder.write(`${content.name}/${file}`, bytes);
 }

@@ -7,6 +7,7 @@ import type { Batch } from "../../src/data/batch.ts";
 import { weightsOf } from "../../src/execution/checkpoint-weights.ts";
 import { createOptimizerOnGroups } from "../../src/execution/optimizer-on-groups.ts";
 import { loadParameters } from "../../src/execution/parameter-store.ts";
+import { openQuantisedBase, type QuantisedCache, type QuantizationConfig } from "../../src/execution/quantised-base.ts";
 import type { ReferenceModel } from "../../src/execution/reference-model.ts";
 import { SegmentedTrainingEngine } from "../../src/execution/training-engine.ts";
 import type { AttachedMethod, MethodTarget } from "../../src/methods/method.ts";
@@ -31,6 +32,8 @@ export interface OpenOptions {
   /** adamw where it names none. */
   readonly optimizer?: Readonly<Record<string, unknown>>;
   readonly activationCheckpointing?: "none" | "block";
+  readonly quantization?: QuantizationConfig;
+  readonly cache?: QuantisedCache;
   readonly objective?: { readonly objective: Objective; readonly config: unknown };
   /** The frozen model that the objective compares with, made from the one that is trained. */
   reference?(trained: ReferenceModel): ReferenceModel;
@@ -44,14 +47,18 @@ export async function openTinyModel(options: OpenOptions) {
   const model = createModel(checkpoint.config);
   const { parameters, linears } = describeModel(model);
   checkTensors(checkpoint, parameters);
-  const method = attach({ model, parameters, linears });
+  const source = weightsOf(checkpoint);
+  const quantised =
+    options.quantization &&
+    (await openQuantisedBase({ config: options.quantization, linears, source, folder: openFolder(folder), cache: options.cache }));
+  const method = attach({ model, parameters, linears, ...(quantised && { quantised: quantised.roundTrip }) });
   const named: Readonly<Record<string, unknown>> = { name: "adamw", ...options.optimizer };
   const optimizer = lookUp("optimizer", optimizers as readonly Optimizer[], String(named.name));
   const config = optimizer.configSchema.parse(named) as GroupConfig;
   const store = await loadParameters({
     specs: parameters,
     method,
-    source: weightsOf(checkpoint),
+    ...{ source, quantised },
     random: createRandom(1),
     storable: backend.storable,
     grouping: createGrouping(config),
