@@ -33,6 +33,7 @@ describe.each(fixture.cases)("$divergence, temperature $temperature, mixture $mi
       labels: graph.input("labels", { dtype: "int64", shape: [N] }),
       weights: graph.input("weights", { dtype: "float32", shape: [N] }),
       referenceLogits: graph.input("teacher", { dtype: "float32", shape: [N, V] }),
+      target: (name, type) => graph.input(name, type),
       build,
       config: configOf({ ...config, labelWeight: 0, divergenceWeight: 1 }),
     });
