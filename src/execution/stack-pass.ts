@@ -167,7 +167,15 @@ export function parameterInputs(
   for (const [local, spec] of segment.parameters)
     for (const [name, tensor] of Object.entries(namedTensors(local, store.parameters.get(spec.name)!)))
       if (!graph || graph.inputs.has(name)) inputs[name] = tensor;
+  for (const [name, { spec, start, end }] of segment.pieces ?? [])
+    inputs[name] = rowsOf(store.parameters.get(spec.name)!.tensor, start, end);
   return inputs;
+}
+
+/** Rows of a table, in the table's own memory. */
+function rowsOf({ dtype, dims, data }: HostTensor, start: number, end: number): HostTensor {
+  const width = data.length / dims[0]!;
+  return { dtype, dims: [end - start, ...dims.slice(1)], data: data.subarray(start * width, end * width) };
 }
 
 /** The tensors that a graph declares as inputs. */

@@ -4,6 +4,7 @@
  */
 import type { Backend, HostTensor } from "../backends/backend.ts";
 import type { Batch } from "../data/batch.ts";
+import type { ParameterPiece } from "../models/segment-builder.ts";
 import { printGraph } from "../tensor/graph.ts";
 import { peakIntermediateBytes } from "../tensor/liveness.ts";
 import { int64 } from "./batch-context.ts";
@@ -26,9 +27,15 @@ import {
 import { withVirtualTokens } from "./virtual-tokens.ts";
 import { Workspace } from "./workspace.ts";
 
-/** Bytes of logits that one call of the head may make; more targets than fit are taken in several calls. */
+/** Bytes of logits that the head may hold at once; more targets than fit are taken in several calls. */
 const logitBytes = 24 * 1024 ** 2;
-const rowsAtOnce = (vocabSize: number): number => Math.max(32, Math.floor(logitBytes / (4 * vocabSize)));
+
+/** A head that takes the vocabulary in pieces holds the logits of one piece at a time. */
+function rowsAtOnce({ segment }: CompiledSegment, vocabSize: number): number {
+  const pieces = [...(segment.pieces ?? new Map<string, ParameterPiece>()).values()];
+  const width = pieces.length > 0 ? Math.max(...pieces.map(({ start, end }) => end - start)) : vocabSize;
+  return Math.max(32, Math.floor(logitBytes / (4 * width)));
+}
 
 export interface TrainingEngineOptions extends ProgramOptions {
   readonly store: ParameterStore;
@@ -119,7 +126,9 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     const chunks = chunksOf(batch);
     const program = await cached(this.#training, keyOf(chunks), () => compileTraining(this.#options, chunks));
     const takesAll = "readsLabels" in this.#options.objective;
-    const rows = takesAll ? batch.targetPositions.length : Math.min(batch.targetLabels.length, rowsAtOnce(this.#options.model.vocabSize));
+    const rows = takesAll
+      ? batch.targetPositions.length
+      : Math.min(batch.targetLabels.length, rowsAtOnce(program.head, this.#options.model.vocabSize));
     const graphs = new Map<string, number>();
     const measure = (segments: readonly CompiledSegment[], sizes: { tokens: number; chunks: number }): void => {
       const bindings = {
@@ -170,7 +179,7 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     const N = batch.targetPositions.length;
     // Labels are few and may belong to several rows, so that a head for them takes the whole batch at once.
     const takesAll = "readsLabels" in objective;
-    const most = takesAll ? N : rowsAtOnce(model.vocabSize);
+    const most = takesAll ? N : rowsAtOnce(program.head, model.vocabSize);
     const perTarget = new Float32Array(batch.targetLabels.length);
     let predictions: HostTensor | undefined;
     const hiddenGradient = training?.hiddenGradient.data as Float32Array | undefined;

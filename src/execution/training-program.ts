@@ -144,7 +144,12 @@ function segmentContext(
   return {
     model,
     chunks,
-    options: { hooks: [method.hooks, ...(isTraining ? regularisers : [])], isTraining, storageOf: storageIn(store) },
+    options: {
+      hooks: [method.hooks, ...(isTraining ? regularisers : [])],
+      isTraining,
+      storageOf: storageIn(store),
+      isFrozen: (name) => !method.trains(name),
+    },
   };
 }
 

@@ -73,8 +73,17 @@ export interface SegmentOptions {
   readonly isTraining: boolean;
   /** How a parameter is held; it is decoded where it is used. */
   storageOf(parameter: string): ParameterStorage;
+  /** True for parameters that no gradient is asked of; all may be trained where absent. */
+  isFrozen?(parameter: string): boolean;
   /** Write into a graph that another builder began: a second model beside the first, or one segment of a whole model. */
   readonly shared?: SharedGraph;
+}
+
+/** Rows `start` to `end` of a parameter's table. */
+export interface ParameterPiece {
+  readonly spec: ParameterSpec;
+  readonly start: number;
+  readonly end: number;
 }
 
 export interface SharedGraph {
@@ -87,6 +96,9 @@ export class SegmentBuilder {
   readonly graph: Graph;
   /** Graph input name -> parameter, in order of first use. */
   readonly parameters = new Map<string, ParameterSpec>();
+  /** Graph input name -> the part of a parameter that it holds. */
+  readonly pieces = new Map<string, ParameterPiece>();
+  readonly #decoded = new Map<string, Value>();
   readonly #values = new Map<string, Value>();
   readonly #options: SegmentOptions;
   #seed: Value | undefined;
@@ -107,6 +119,7 @@ export class SegmentBuilder {
     const known = this.#values.get(spec.name);
     if (known) return known;
     const decoded = this.#options.storageOf(spec.name).decode(this.#stored(spec), spec.shape);
+    this.#decoded.set(spec.name, decoded);
     const value = this.#options.hooks.reduce((current, hooks) => hooks.parameter?.({ spec, value: current }, this) ?? current, decoded);
     this.#values.set(spec.name, value);
     return value;
@@ -123,6 +136,25 @@ export class SegmentBuilder {
       lookUp,
     );
     return hooked(indices);
+  }
+
+  /**
+   * A frozen table [rows, C] in float32 as pieces of at most `most` rows. Each is a graph input over the table's own memory, so
+   * that the table is neither copied nor cast whole. Undefined where it is trained, changed by a method, or held as codes.
+   */
+  frozenPieces(spec: ParameterSpec, most: number): readonly Value[] | undefined {
+    const { storageOf, isFrozen, shared } = this.#options;
+    const storage = storageOf(spec.name);
+    const { tensor, companions = {} } = storage.types(spec.shape);
+    if (shared || !isFrozen?.(spec.name) || Object.keys(companions).length > 0) return undefined;
+    if (this.parameter(spec) !== this.#decoded.get(spec.name)) return undefined;
+    const [rows, columns] = spec.shape as [number, number];
+    return Array.from({ length: Math.ceil(rows / most) }, (_, i) => {
+      const [start, end] = [i * most, Math.min(rows, (i + 1) * most)];
+      const [name, shape] = [`${spec.name}[${start}:${end}]`, [end - start, columns]];
+      this.pieces.set(name, { spec, start, end });
+      return storage.decode({ tensor: this.graph.input(name, { dtype: tensor.dtype, shape }) }, shape);
+    });
   }
 
   /** The graph inputs that hold a parameter. */

@@ -22,7 +22,14 @@ import {
 import { addDims, type Dim, dim, divideDims, multiplyDims } from "../tensor/shape.ts";
 import { keysSeen } from "./layers/attention.ts";
 import type { BlockOutput, EncoderOutput, HeadOutput, MaskKind, Model, Stack } from "./model.ts";
-import { type LinearLayout, type ModelHooks, type ParameterSpec, SegmentBuilder, type SegmentOptions } from "./segment-builder.ts";
+import {
+  type LinearLayout,
+  type ModelHooks,
+  type ParameterPiece,
+  type ParameterSpec,
+  SegmentBuilder,
+  type SegmentOptions,
+} from "./segment-builder.ts";
 import { float32 } from "./storage.ts";
 
 export interface Segment {
@@ -30,6 +37,8 @@ export interface Segment {
   readonly graph: Graph;
   /** Graph input name -> parameter. */
   readonly parameters: ReadonlyMap<string, ParameterSpec>;
+  /** Graph input name -> the part of a parameter that it holds. */
+  readonly pieces?: ReadonlyMap<string, ParameterPiece>;
 }
 
 export interface SegmentContext {
@@ -127,7 +136,7 @@ export function buildHead(context: SegmentContext, finish: (head: HeadOutput, bu
   const build = new SegmentBuilder({ ...options, prefix: "" });
   const rows = build.graph.input("rows", { dtype: "float32", shape: [dim("rows"), model.hiddenSize] });
   finish(model.head(build, rows), build);
-  return { name: "head", graph: build.graph, parameters: build.parameters };
+  return { name: "head", graph: build.graph, parameters: build.parameters, pieces: build.pieces };
 }
 
 /**

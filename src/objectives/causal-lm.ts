@@ -6,20 +6,18 @@
  *    the spread part is <h, mean of W>.
  */
 import { z } from "zod";
+import { sumOverVocabulary } from "../models/layers/vocabulary.ts";
 import {
   add,
   constant,
   greaterOrEqual,
-  logSumExp,
   matmul,
   maximum,
   mul,
   neg,
-  reduceMax,
   reduceMean,
   reduceSum,
   reshape,
-  stopGradient,
   sub,
   where,
 } from "../tensor/ops/index.ts";
@@ -42,20 +40,17 @@ export const causalLm = {
   build({ head, labels, weights, build, config }) {
     const { features, vocabulary } = head;
     const N = features.shape[0]!;
-    const matrix = build.parameter(vocabulary); // [V, C]
-    const logits = matmul(features, matrix, { transposeB: true }); // [N, V]
     const labelLogits = reduceSum(mul(features, build.rows(vocabulary, labels)), [-1]); // [N]
-    const normaliser = logSumExp(logits);
+    const { normaliser, largest: best } = sumOverVocabulary(head, build);
     const expected = config.labelSmoothing === 0 ? labelLogits : smoothed(config.labelSmoothing);
     const targetLosses = sub(normaliser, expected);
     // The label's logit was summed in another order than the row's maximum; a few units in the last place make it a tie.
-    const best = stopGradient(reduceMax(logits, [-1]));
     const tolerance = mul(add(maximum(best, neg(best)), 1), 1e-5);
     const correct = where(greaterOrEqual(add(labelLogits, tolerance), best), constant(build.graph, 1), constant(build.graph, 0));
     return { targetLosses, lossSum: reduceSum(mul(targetLosses, weights), [0]), correct };
 
     function smoothed(share: number) {
-      const mean = reduceMean(matrix, [0], { keepDims: true }); // [1, C]
+      const mean = reduceMean(build.parameter(vocabulary), [0], { keepDims: true }); // [1, C]
       const spread = reshape(matmul(features, mean, { transposeB: true }), [N]);
       return add(mul(labelLogits, 1 - share), mul(spread, share));
     }

@@ -130,6 +130,12 @@ export const gradientRules: Readonly<Record<string, GradientRule>> = {
   },
   softmax: unary((g, _, p) => mul(sub(g, reduceSum(mul(g, p), [-1], { keepDims: true })), p)),
   logSumExp: unary((g, x) => mul(softmax(x), reshape(g, [...g.shape, 1]))),
+  // The mean row was made with the sum; the scores are made again where the table is trained.
+  projectedLogSumExp({ inputs: [x, table], outputs: [sum, , mean], outputGradients: [g] }) {
+    const column = (values: Value): Value => reshape(values, [...values.shape, 1]);
+    const softmaxed = exp(sub(matmul(x!, table!, { transposeB: true }), column(sum!)));
+    return [mul(mean!, column(g!)), matmul(mul(softmaxed, column(g!)), x!, { transposeA: true })];
+  },
   // dx = (g w - n mean(g w n)) / rms with n = x / rms
   rmsNorm({ inputs: [x, weight], outputs: [, inverse], outputGradients: [g] }) {
     const normalised = mul(x!, inverse!);

@@ -40,6 +40,8 @@ export interface OpDefinition {
   readonly name: string;
   /** Output types. @throws ShapeError where the inputs do not fit */
   infer(inputs: readonly TensorType[], attributes: Attributes): TensorType[];
+  /** What a kernel holds while it works, beside operands and results. */
+  scratch?(inputs: readonly TensorType[]): TensorType[];
   /** Evaluate in float64. `outputShapes` are already numbers. */
   reference(inputs: readonly ReferenceArray[], attributes: Attributes, outputShapes: readonly (readonly number[])[]): ReferenceArray[];
 }

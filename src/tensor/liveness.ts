@@ -1,6 +1,6 @@
 /** How much memory a graph's intermediate values need at most, when nodes run in order and a value is freed after its last use. */
 import { bytesPerElement } from "./dtype.ts";
-import type { Graph, Value } from "./graph.ts";
+import type { Graph, TensorType, Value } from "./graph.ts";
 import { type DimBindings, evaluateShape } from "./shape.ts";
 
 /** Operations whose result is their operand's memory under another shape. */
@@ -28,13 +28,14 @@ export function peakIntermediateBytes({
     if (held(name)) elsewhere.add(ownerOf(value));
     else lastUse.set(ownerOf(value), graph.nodes.length);
   }
-  const sizeOf = ({ shape, dtype }: Value): number =>
+  const sizeOf = ({ shape, dtype }: TensorType): number =>
     evaluateShape(shape, bindings).reduce((product, n) => product * n, bytesPerElement[dtype]);
   let [live, peak] = [0, 0];
   graph.nodes.forEach((node, at) => {
     const made = node.outputs.filter((output) => ownerOf(output) === output && !elsewhere.has(output));
     for (const output of made) live += sizeOf(output);
-    peak = Math.max(peak, live);
+    const scratch = (node.op.scratch?.(node.inputs) ?? []).reduce((sum, type) => sum + sizeOf(type), 0);
+    peak = Math.max(peak, live + scratch);
     const touched = new Set([...node.inputs, ...node.outputs].map(ownerOf));
     for (const value of touched) if (lastUse.get(value) === at && !elsewhere.has(value)) live -= sizeOf(value);
   });

@@ -134,6 +134,11 @@ export const opCases: Readonly<Record<(typeof ops)[number]["name"], Cases>> = {
     "named sizes": (c) => f.softmax(c.input([n, 2, m], { low: -30, high: 30 })),
     "large numbers": (c) => f.softmax(c.input([2, 9], { low: 500, high: 520 })),
   },
+  projectedLogSumExp: {
+    "named sizes": (c) => all(f.projectedLogSumExp(c.input([n, 3]), c.input([m, 3])).logSumExp),
+    "the sum alone": (c) => f.projectedLogSumExp(c.input([n, 3]), c.input([7, 3])).logSumExp,
+    "large scores": (c) => f.projectedLogSumExp(c.input([2, 1], { low: 20, high: 30 }), c.input([9, 1], { low: 20, high: 30 })).logSumExp,
+  },
   logSumExp: {
     "named sizes": (c) => f.logSumExp(c.input([n, 2, m], { low: -30, high: 30 })),
     "large numbers": (c) => f.logSumExp(c.input([2, 9], { low: 500, high: 520 })),

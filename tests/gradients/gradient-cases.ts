@@ -111,6 +111,9 @@ export const gradientCases: Readonly<Record<string, OpGradient>> = {
   reduceSum: reductions(f.reduceSum),
   reduceMean: { ...reductions(f.reduceMean), numbersOnly: true },
   softmax: { cases: { rows: (c, { n, m, width }) => f.softmax(c.operand([n, m, width], { low: -4, high: 4 })) } },
+  projectedLogSumExp: {
+    cases: { rows: (c, { n, width }) => f.projectedLogSumExp(c.operand([n, 2]), c.operand([width, 2])).logSumExp },
+  },
   logSumExp: {
     cases: {
       rows: (c, { n, m, width }) => f.logSumExp(c.operand([n, m, width], { low: -4, high: 4 })),

@@ -95,6 +95,32 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
     emitter.emit("Sub", [largest(x!), emitter.emit("Log", [probability])], { outputs });
   },
 
+  projectedLogSumExp({ node, emitter, inputs: [x, table], outputs, unused }) {
+    const [N, C] = node.inputs[0]!.shape as [Dim, number];
+    const column: Shape = [N, 1];
+    const largest = (of: string): string => emitMax(emitter, of, { axes: [-1], keepDims: true, shape: column });
+    const transposed = { domain: "com.microsoft", attributes: { transB: 1 } } as const;
+    const scores = emitter.emit("FusedMatMul", [x!, table!], transposed);
+    const softmax = emitter.emit("Softmax", [scores], { attributes: { axis: -1 } });
+    const top = largest(scores);
+    const sum = emitter.emit("Sub", [top, emitter.emit("Log", [largest(softmax)])]); // as logSumExp
+    const parts = [
+      { name: sum, size: 1, output: 0 },
+      { name: top, size: 1, output: 1 },
+      ...(unused(2) ? [] : [{ name: emitter.emit("MatMul", [softmax, table!]), size: C, output: 2 }]),
+    ];
+    // Joined and cut again: what reads one result then waits for all, and the runtime cannot put off a part of one piece of a
+    // table, holding its scores, while it goes on to the next.
+    const joined = emitter.emit(
+      "Concat",
+      parts.map(({ name }) => name),
+      { attributes: { axis: 1 } },
+    );
+    const cut = parts.map(({ output }) => (output === 2 ? outputs[2]! : emitter.fresh()));
+    emitter.emit("Split", [joined, emitter.int64s(parts.map(({ size }) => size))], { outputs: cut, attributes: { axis: 1 } });
+    for (const output of [0, 1]) emitter.reshape(cut[output]!, { from: column, to: [N], outputs: [outputs[output]!] });
+  },
+
   constant({ node, emitter, outputs }) {
     const { value, dtype } = node.attributes as { value: number; dtype: DType };
     emitter.emit("Identity", [emitConstant(emitter, value, dtype)], { outputs });

@@ -9,6 +9,7 @@ export { erf, exp, gelu, log, neg, reciprocal, relu, sigmoid, silu, sqrt, stopGr
 export { gather, scatterAddRows } from "./gather.ts";
 export { matmul } from "./matmul.ts";
 export { layerNorm, rmsNorm } from "./normalisation.ts";
+export { projectedLogSumExp } from "./projected-log-sum-exp.ts";
 export { randomUniform } from "./random-uniform.ts";
 export { range } from "./range.ts";
 export { reduceMax, reduceMean, reduceSum } from "./reductions.ts";

@@ -23,6 +23,7 @@ import {
 import { gatherOp, scatterAddRowsOp } from "./gather.ts";
 import { matmulOp } from "./matmul.ts";
 import { layerNormOp, rmsNormOp } from "./normalisation.ts";
+import { projectedLogSumExpOp } from "./projected-log-sum-exp.ts";
 import { randomUniformOp } from "./random-uniform.ts";
 import { rangeOp } from "./range.ts";
 import { reduceMaxOp, reduceMeanOp, reduceSumOp } from "./reductions.ts";
@@ -37,6 +38,7 @@ export const ops = [
   ...[negOp, expOp, logOp, sqrtOp, reciprocalOp, tanhOp, sigmoidOp, erfOp, reluOp, siluOp, geluOp, geluTanhOp, stopGradientOp],
   ...[equalOp, greaterOrEqualOp, lessOp, logicalAndOp, logicalOrOp, whereOp],
   ...[constantOp, zerosOp, rangeOp, castOp, randomUniformOp],
-  ...[matmulOp, reduceSumOp, reduceMeanOp, reduceMaxOp, softmaxOp, logSumExpOp, rmsNormOp, layerNormOp, rotaryEmbeddingOp],
+  ...[matmulOp, reduceSumOp, reduceMeanOp, reduceMaxOp, softmaxOp, logSumExpOp, projectedLogSumExpOp],
+  ...[rmsNormOp, layerNormOp, rotaryEmbeddingOp],
   ...[reshapeOp, transposeOp, concatOp, splitOp, broadcastToOp, gatherOp, scatterAddRowsOp],
 ] as const;

@@ -36,7 +36,7 @@ export const logSumExpOp = defineOp({
   },
 });
 
-function rowLogSumExp(data: Float64Array, start: number, width: number): number {
+export function rowLogSumExp(data: Float64Array, start: number, width: number): number {
   let max = Number.NEGATIVE_INFINITY;
   for (let i = start; i < start + width; i++) max = Math.max(max, data[i]!);
   let sum = 0;

@@ -1,0 +1,38 @@
+/** What cross-entropy needs of the logits over a whole vocabulary. */
+
+import type { Value } from "../../tensor/graph.ts";
+import { concat, logSumExp, matmul, projectedLogSumExp, reduceMax, reshape, stopGradient } from "../../tensor/ops/index.ts";
+import type { HeadOutput } from "../model.ts";
+import type { SegmentBuilder } from "../segment-builder.ts";
+
+/** Rows of a frozen vocabulary matrix that are taken at once: 512 rows of logits are 8 MB, and the products still run at full speed. */
+const pieceRows = 4096;
+
+export interface VocabularySums {
+  /** Log of the sum of exp(logits), [N]. */
+  readonly normaliser: Value;
+  /** Largest logit, [N]; gets no gradient. */
+  readonly largest: Value;
+}
+
+/**
+ * A frozen matrix is taken piece by piece, and the logits of a piece are gone before the next: the log-sum-exp of all is that
+ * of the pieces. A trained one is taken whole, since its gradient needs the probabilities again.
+ */
+export function sumOverVocabulary({ features, vocabulary }: HeadOutput, build: SegmentBuilder, most = pieceRows): VocabularySums {
+  const pieces = build.frozenPieces(vocabulary, most);
+  if (!pieces) {
+    const logits = matmul(features, build.parameter(vocabulary), { transposeB: true }); // [N, V]
+    return { normaliser: logSumExp(logits), largest: stopGradient(reduceMax(logits, [-1])) };
+  }
+  const sums = pieces.map((piece) => projectedLogSumExp(features, piece));
+  const columns = (values: readonly Value[]): Value =>
+    concat(
+      values.map((value) => reshape(value, [...value.shape, 1])),
+      1,
+    ); // [N, pieces]
+  return {
+    normaliser: logSumExp(columns(sums.map((sum) => sum.logSumExp))),
+    largest: stopGradient(reduceMax(columns(sums.map(({ largest }) => largest)), [-1])),
+  };
+}
