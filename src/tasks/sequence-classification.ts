@@ -11,12 +11,13 @@ import type { LabelledSample } from "../data/formats/format.ts";
 import { labelledText } from "../data/formats/labelled-text.ts";
 import { chooseFormat } from "../data/formats/registry.ts";
 import { fitDocument } from "../data/tokenizers/fit-document.ts";
+import { computeLabelMetrics } from "../evaluation/label-metrics/registry.ts";
 import { withLabelHead } from "../models/label-heads.ts";
 import { multiLabelClassification } from "../objectives/multi-label-classification.ts";
 import { regression } from "../objectives/regression.ts";
 import { singleLabelClassification } from "../objectives/single-label-classification.ts";
 import { chooseLabels, collectLabels, idOfLabel, labelFields, labelsOfCheckpoint } from "./labels.ts";
-import type { BoundTask, PrepareTaskOptions, Task, TaskInput } from "./task.ts";
+import type { BoundTask, PrepareTaskOptions, ScoredDocument, Task, TaskInput } from "./task.ts";
 
 const problemTypes = ["single_label_classification", "multi_label_classification", "regression"] as const;
 type ProblemType = (typeof problemTypes)[number];
@@ -44,7 +45,7 @@ const objectives = {
 } as const;
 
 export const sequenceClassification = {
-  name,
+  name: "sequence-classification",
   summary: "Labels or a number for a whole text, or for two texts together.",
   configSchema,
   formats,
@@ -59,6 +60,7 @@ export const sequenceClassification = {
       objective: objectives[problemType],
       collator: wholeDocument({ pools, target: problemType === "single_label_classification" ? "class" : "values" }),
       peftTaskType: "SEQ_CLS",
+      ...(problemType === "single_label_classification" && { metrics: (scored) => scoreClasses(scored, labels.length) }),
       configFields: { problem_type: problemType, ...labelFields(labels) },
       resolvedConfig: { name, labels, problemType },
       prepare: (rows, options) => prepare(rows, { ...options, labels, problemType }),
@@ -98,6 +100,15 @@ function resolve(
     );
   return { problemType, labels };
 }
+
+const indexOfMax = (values: Float32Array): number => values.reduce((best, value, i) => (value > values[best]! ? i : best), 0);
+
+const scoreClasses = (scored: readonly ScoredDocument[], numLabels: number): Record<string, number> =>
+  computeLabelMetrics({
+    predicted: scored.map(({ predictions }) => indexOfMax(predictions[0]!)),
+    actual: scored.map(({ example }) => example.target![0]!),
+    numLabels,
+  });
 
 interface PrepareOptions extends PrepareTaskOptions {
   readonly labels: readonly string[];

@@ -10,10 +10,11 @@ import type { ReferenceModel } from "../../src/execution/reference-model.ts";
 import { SegmentedTrainingEngine } from "../../src/execution/training-engine.ts";
 import type { AttachedMethod, MethodTarget } from "../../src/methods/method.ts";
 import { createModel } from "../../src/models/families/registry.ts";
+import { type HeadChoice, withLabelHead } from "../../src/models/label-heads.ts";
 import { describeModel } from "../../src/models/segments.ts";
 import { checkTensors, openCheckpoint } from "../../src/models/weights/checkpoint.ts";
 import { causalLm } from "../../src/objectives/causal-lm.ts";
-import type { Objective } from "../../src/objectives/objective.ts";
+import type { LabelObjective, Objective } from "../../src/objectives/objective.ts";
 import { adamw } from "../../src/optimizers/adamw.ts";
 import { openFolder } from "../../src/platform/node/files.ts";
 import { loadOnnxRuntime } from "../../src/platform/node/onnxruntime.ts";
@@ -27,7 +28,9 @@ export interface OpenOptions {
   attach(target: MethodTarget): AttachedMethod;
   readonly optimizer?: Partial<ReturnType<typeof adamw.configSchema.parse>>;
   readonly activationCheckpointing?: "none" | "block";
-  readonly objective?: { readonly objective: Objective; readonly config: unknown };
+  readonly objective?: { readonly objective: Objective | LabelObjective; readonly config: unknown };
+  /** For labels, instead of the vocabulary. */
+  readonly head?: HeadChoice;
   /** The frozen model that the objective compares with, made from the one that is trained. */
   reference?(trained: ReferenceModel): ReferenceModel;
 }
@@ -37,7 +40,8 @@ const plainObjective = { objective: causalLm as Objective, config: { name: "caus
 export async function openTinyModel(options: OpenOptions) {
   const { folder, attach, optimizer = {}, activationCheckpointing = "none", objective = plainObjective } = options;
   const checkpoint = await openCheckpoint(openFolder(folder));
-  const model = createModel(checkpoint.config);
+  const bare = createModel(checkpoint.config);
+  const model = options.head ? withLabelHead(bare, options.head) : bare;
   const { parameters, linears } = describeModel(model);
   checkTensors(checkpoint, parameters);
   const method = attach({ model, parameters, linears });

@@ -87,10 +87,13 @@ export function createTokenizer({ definition, config, chatTemplate, name }: Toke
       return addSpecialTokens && addsBos && ids[0] !== bos.id ? [bos.id, ...ids] : ids;
     },
     encodeDocument(text, pair) {
-      const { ids, token_type_ids: typeIds } = inner.encode(text, {
+      const encoding = inner.encode(text, {
         ...(pair !== undefined && { text_pair: pair }),
         ...{ add_special_tokens: true, return_token_type_ids: true },
       });
+      const { ids } = encoding;
+      // Absent where the post-processor does not tell the two apart.
+      const typeIds = (encoding as { token_type_ids?: number[] }).token_type_ids ?? ids.map(() => 0);
       return addsBos && ids[0] !== bos.id ? { ids: [bos.id, ...ids], typeIds: [0, ...typeIds] } : { ids, typeIds };
     },
     decode: (ids, { skipSpecialTokens = false } = {}) =>
