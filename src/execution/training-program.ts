@@ -7,15 +7,16 @@ import type { AttachedMethod } from "../methods/method.ts";
 import type { Model, Stack } from "../models/model.ts";
 import type { ModelHooks } from "../models/segment-builder.ts";
 import { buildBlock, buildEmbedding, buildHead, type Segment, type SegmentContext } from "../models/segments.ts";
-import type { Objective } from "../objectives/objective.ts";
+import type { Objective, ReferenceTop } from "../objectives/objective.ts";
 import { gradients } from "../tensor/autodiff.ts";
-import type { Graph, Value } from "../tensor/graph.ts";
+import type { Graph, TensorType, Value } from "../tensor/graph.ts";
 import { extract } from "../tensor/passes/extract.ts";
 import { mergeProducts } from "../tensor/passes/merge-products.ts";
 import { dim } from "../tensor/shape.ts";
 import { differentiateSegment } from "./differentiate-segment.ts";
 import { type ParameterStore, storageIn } from "./parameter-store.ts";
 import { buildReferenceLogits, type ReferenceModel } from "./reference-model.ts";
+import type { TopPredictions } from "./top-predictions.ts";
 
 export interface ProgramOptions {
   readonly backend: Backend;
@@ -28,6 +29,8 @@ export interface ProgramOptions {
   readonly activationCheckpointing: "none" | "block";
   /** The frozen model that the objective compares with, where it does. */
   readonly reference?: ReferenceModel | undefined;
+  /** What is left of it, where the objective is content with its likeliest predictions. */
+  readonly referenceTop?: Pick<TopPredictions, "k"> | undefined;
   /** Where the parameters are; the graphs are built for the types in which they are held. */
   readonly store: Pick<ParameterStore, "parameters">;
 }
@@ -166,7 +169,7 @@ async function compileSegment(backend: Backend, options: Parameters<typeof diffe
 }
 
 async function compileHead(
-  { backend, method, objective, objectiveConfig, reference }: ProgramOptions,
+  { backend, method, objective, objectiveConfig, reference, referenceTop }: ProgramOptions,
   { context, needsRowGradient, evaluates }: { context: SegmentContext; needsRowGradient: boolean; evaluates: boolean },
 ): Promise<CompiledSegment> {
   let lossSum: Value | undefined;
@@ -174,7 +177,8 @@ async function compileHead(
     const labels = build.graph.input("labels", { dtype: "int64", shape: [dim("rows")] });
     const weights = build.graph.input("weights", { dtype: "float32", shape: [dim("rows")] });
     const referenceLogits = reference && !evaluates ? buildReferenceLogits(reference, build.graph) : undefined;
-    const output = objective.build({ head, labels, weights, referenceLogits, build, config: objectiveConfig });
+    const top = referenceTop && !evaluates ? topInputs(build.graph, referenceTop.k) : undefined;
+    const output = objective.build({ head, labels, weights, referenceLogits, referenceTop: top, build, config: objectiveConfig });
     build.graph.output("lossSum", output.lossSum);
     build.graph.output("correct", output.correct);
     build.graph.output("targetLosses", output.targetLosses);
@@ -196,5 +200,16 @@ async function compileHead(
     segment,
     forwardGraph: joined,
     forward: await backend.compile(joined, { name: evaluates ? "head evaluation" : "head training" }),
+  };
+}
+
+function topInputs(graph: Graph, k: number): ReferenceTop {
+  const input = (name: string, type: TensorType): Value => graph.input(`referenceTop.${name}`, type);
+  const rows = dim("rows");
+  return {
+    positions: input("positions", { dtype: "int64", shape: [rows, k] }),
+    probabilities: input("probabilities", { dtype: "float32", shape: [rows, k] }),
+    rest: input("rest", { dtype: "float32", shape: [rows] }),
+    negativeEntropy: input("negativeEntropy", { dtype: "float32", shape: [rows] }),
   };
 }

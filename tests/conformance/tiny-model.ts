@@ -8,6 +8,7 @@ import { weightsOf } from "../../src/execution/checkpoint-weights.ts";
 import { createOptimizerOnGroups } from "../../src/execution/optimizer-on-groups.ts";
 import { loadParameters } from "../../src/execution/parameter-store.ts";
 import type { ReferenceModel } from "../../src/execution/reference-model.ts";
+import type { TopPredictions } from "../../src/execution/top-predictions.ts";
 import { SegmentedTrainingEngine } from "../../src/execution/training-engine.ts";
 import type { AttachedMethod, MethodTarget } from "../../src/methods/method.ts";
 import { createModel } from "../../src/models/families/registry.ts";
@@ -34,6 +35,7 @@ export interface OpenOptions {
   readonly objective?: { readonly objective: Objective; readonly config: unknown };
   /** The frozen model that the objective compares with, made from the one that is trained. */
   reference?(trained: ReferenceModel): ReferenceModel;
+  readonly referenceTop?: TopPredictions;
 }
 
 const plainObjective = { objective: causalLm as Objective, config: { name: "causal-lm", labelSmoothing: 0 } as unknown };
@@ -61,6 +63,7 @@ export async function openTinyModel(options: OpenOptions) {
     ...{ backend, model, method, regularisers: [], store, activationCheckpointing },
     ...{ objective: objective.objective, objectiveConfig: objective.config },
     reference: options.reference?.({ model, method, store }),
+    referenceTop: options.referenceTop,
     optimizer: optimizerOnGroups,
   });
   return { checkpoint, model, method, store, optimizerOnGroups, engine };
