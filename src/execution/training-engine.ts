@@ -12,13 +12,13 @@ import type { EngineState, EvaluationResult, StepResult, TrainingEngine } from "
 import { chunksOf, createContexts, type ModelContexts, ModelPass, type ModelPassOptions } from "./model-pass.ts";
 import type { OptimizerOnGroups } from "./optimizer-on-groups.ts";
 import type { ParameterStore } from "./parameter-store.ts";
-import { type ReferenceModel, referenceInputs } from "./reference-model.ts";
+import { referenceInputs } from "./reference-model.ts";
+import { gatherRows, ReferencePass, type ReferenceResult } from "./reference-pass.ts";
 import { only, parameterInputs } from "./stack-pass.ts";
+import { type TopPredictions, topTensors } from "./top-predictions.ts";
 import {
-  type Body,
   type Chunks,
   type CompiledSegment,
-  compileBody,
   compileEvaluation,
   compileTraining,
   type ProgramOptions,
@@ -38,6 +38,7 @@ function rowsAtOnce({ segment }: CompiledSegment, vocabSize: number): number {
 }
 
 export interface TrainingEngineOptions extends ProgramOptions {
+  readonly referenceTop?: TopPredictions | undefined;
   readonly store: ParameterStore;
   readonly optimizer?: OptimizerOnGroups;
 }
@@ -49,9 +50,7 @@ export class SegmentedTrainingEngine implements TrainingEngine {
   readonly #contexts: ModelContexts;
   readonly #training = new Map<string, Promise<TrainingProgram>>();
   readonly #evaluation = new Map<string, Promise<TrainingProgram>>();
-  readonly #reference = new Map<string, Promise<Body>>();
-  readonly #referenceWorkspace = new Workspace();
-  #referenceContexts: ModelContexts | undefined;
+  readonly #reference: ReferencePass | undefined;
   /** Parameters whose accumulator already holds a gradient of the step under way. */
   readonly #accumulated = new Set<string>();
 
@@ -59,6 +58,7 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     this.#options = options;
     this.#backend = options.backend;
     this.#contexts = createContexts(options.model, options.backend);
+    this.#reference = options.reference && new ReferencePass(options.reference, options.backend);
   }
 
   /** Forward and backward of one micro-batch. Adds d(lossSum)/d(parameter) * gradientScale to the accumulators. */
@@ -68,9 +68,10 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     const program = await cached(this.#training, keyOf(chunks), () => compileTraining(this.#options, chunks));
     const pass = this.#pass({ batch, layout, chunks, program, seed });
     const hidden = await pass.forward(true);
-    const reference = await this.#referenceForward(given);
+    const reference = await this.#reference?.forward(given);
+    const topNumbers = this.#options.referenceTop?.numbersOf(given);
     const hiddenGradient = pass.outputGradient(hidden.dims);
-    const { result } = await this.#head({ program, batch, hidden, reference, training: { gradientScale, hiddenGradient } });
+    const { result } = await this.#head({ program, batch, hidden, reference, topNumbers, training: { gradientScale, hiddenGradient } });
     await pass.backward(hiddenGradient, { add: (name, gradient) => this.#add(name, gradient), target: (name) => this.#target(name) });
     return result;
   }
@@ -159,21 +160,7 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     return store.frozenBytes + store.trainedBytes + (optimizer?.stateBytes ?? 0) + this.#workspace.sizeBytes;
   }
 
-  /** The reference model on a batch; undefined without one. */
-  async #referenceForward(given: Batch): Promise<ReferenceResult | undefined> {
-    const { reference } = this.#options;
-    if (!reference) return undefined;
-    const { batch, layout } = withVirtualTokens(given, reference.model, reference.method);
-    const chunks = chunksOf(batch);
-    const program = await cached(this.#reference, keyOf(chunks), () => compileBody({ ...reference, backend: this.#backend }, chunks));
-    this.#referenceContexts ??= createContexts(reference.model, this.#backend);
-    const contexts = this.#referenceContexts;
-    const { store } = reference;
-    const pass = new ModelPass({ ...{ batch, layout, chunks, program, contexts, store }, seed: 0, workspace: this.#referenceWorkspace });
-    return { model: reference, hidden: await pass.forward(false), positions: batch.targetPositions };
-  }
-
-  async #head({ program, batch, hidden, reference, training }: HeadCall) {
+  async #head({ program, batch, hidden, reference, topNumbers, training }: HeadCall) {
     const { model, store, objective } = this.#options;
     const C = model.hiddenSize;
     const N = batch.targetPositions.length;
@@ -199,10 +186,14 @@ export class SegmentedTrainingEngine implements TrainingEngine {
         weights: { dtype: "float32", dims: [labels.length], data: weights },
         ...(training && { gradientScale: { dtype: "float32" as const, dims: [], data: Float32Array.of(training.gradientScale) } }),
         ...(reference && {
-          ...referenceInputs(reference.model, program.head.forwardGraph),
+          ...referenceInputs(this.#options.reference!, program.head.forwardGraph),
           referenceRows: this.#gatherRows("head.referenceRows", reference.hidden, reference.positions.subarray(start, start + n)),
         }),
       };
+      if (topNumbers) {
+        const rows = await this.#options.referenceTop!.read(topNumbers.subarray(start, start + n));
+        Object.assign(inputs, topTensors(rows, { n, vocabSize: model.vocabSize }));
+      }
       const gradients: Record<string, HostTensor> = {};
       for (const [local, spec] of program.head.segment.parameters) {
         const name = `gradient.${local}`;
@@ -232,12 +223,9 @@ export class SegmentedTrainingEngine implements TrainingEngine {
   }
 
   /** Rows of a hidden state [B, T, C] at flat positions, [n, C]. */
-  #gatherRows(slot: string, { data, dims }: HostTensor, positions: Int32Array): HostTensor {
-    const C = dims.at(-1)!;
-    const rows = this.#workspace.float32(slot, [positions.length, C]);
-    positions.forEach((position, i) => {
-      (rows.data as Float32Array).set((data as Float32Array).subarray(position * C, (position + 1) * C), i * C);
-    });
+  #gatherRows(slot: string, hidden: HostTensor, positions: Int32Array): HostTensor {
+    const rows = this.#workspace.float32(slot, [positions.length, hidden.dims.at(-1)!]);
+    gatherRows(hidden, positions, rows.data as Float32Array);
     return rows;
   }
 
@@ -261,20 +249,14 @@ export class SegmentedTrainingEngine implements TrainingEngine {
   }
 }
 
-interface ReferenceResult {
-  readonly model: ReferenceModel;
-  /** After the last block [B, T', C']. */
-  readonly hidden: HostTensor;
-  /** [N]: rows of the targets, flat over B * T'. */
-  readonly positions: Int32Array;
-}
-
 interface HeadCall {
   readonly program: TrainingProgram;
   readonly batch: Batch;
   /** [B, T, C]. */
   readonly hidden: HostTensor;
   readonly reference?: ReferenceResult | undefined;
+  /** Rows of the reference's likeliest predictions, [N]. */
+  readonly topNumbers?: Int32Array | undefined;
   /** Absent when evaluating. The gradient of the hidden state is written into `hiddenGradient`. */
   readonly training?: { readonly gradientScale: number; readonly hiddenGradient: HostTensor };
 }

@@ -7,7 +7,7 @@ import type { AttachedMethod } from "../methods/method.ts";
 import type { Model, Stack } from "../models/model.ts";
 import type { ModelHooks, SegmentBuilder } from "../models/segment-builder.ts";
 import { buildBlock, buildEmbedding, buildHead, buildLabelHead, type Segment, type SegmentContext } from "../models/segments.ts";
-import type { LabelObjective, Objective, ObjectiveOutput } from "../objectives/objective.ts";
+import type { LabelObjective, Objective, ObjectiveOutput, ReferenceTop } from "../objectives/objective.ts";
 import { gradients } from "../tensor/autodiff.ts";
 import type { Graph, TensorType, Value } from "../tensor/graph.ts";
 import { extract } from "../tensor/passes/extract.ts";
@@ -16,6 +16,7 @@ import { type Dim, dim } from "../tensor/shape.ts";
 import { differentiateSegment } from "./differentiate-segment.ts";
 import { type ParameterStore, storageIn } from "./parameter-store.ts";
 import { buildReferenceLogits, type ReferenceModel } from "./reference-model.ts";
+import type { TopPredictions } from "./top-predictions.ts";
 
 export interface ProgramOptions {
   readonly backend: Backend;
@@ -28,6 +29,8 @@ export interface ProgramOptions {
   readonly activationCheckpointing: "none" | "block";
   /** The frozen model that the objective compares with, where it does. */
   readonly reference?: ReferenceModel | undefined;
+  /** What is left of it, where the objective is content with its likeliest predictions. */
+  readonly referenceTop?: Pick<TopPredictions, "k"> | undefined;
   /** Where the parameters are; the graphs are built for the types in which they are held. */
   readonly store: Pick<ParameterStore, "parameters">;
 }
@@ -166,7 +169,7 @@ async function compileSegment(backend: Backend, options: Parameters<typeof diffe
 }
 
 async function compileHead(
-  { backend, method, objective, objectiveConfig, reference }: ProgramOptions,
+  { backend, method, objective, objectiveConfig, reference, referenceTop }: ProgramOptions,
   { context, needsRowGradient, evaluates }: { context: SegmentContext; needsRowGradient: boolean; evaluates: boolean },
 ): Promise<CompiledSegment> {
   const targetsOf = (build: SegmentBuilder, size: Dim) => ({
@@ -186,7 +189,8 @@ async function compileHead(
       ? buildLabelHead(context, (logits, build) => finish(build, objective.build({ ...targetsOf(build, logits.shape[0]!), logits })))
       : buildHead(context, (head, build) => {
           const referenceLogits = reference && !evaluates ? buildReferenceLogits(reference, build.graph) : undefined;
-          finish(build, objective.build({ ...targetsOf(build, dim("rows")), head, referenceLogits }));
+          const top = referenceTop && !evaluates ? topInputs(build.graph, referenceTop.k) : undefined;
+          finish(build, objective.build({ ...targetsOf(build, dim("rows")), head, referenceLogits, referenceTop: top }));
         });
   const { graph } = segment;
   const lossSum = graph.outputs.get("lossSum")!;
@@ -205,5 +209,16 @@ async function compileHead(
     segment,
     forwardGraph: joined,
     forward: await backend.compile(joined, { name: evaluates ? "head evaluation" : "head training" }),
+  };
+}
+
+function topInputs(graph: Graph, k: number): ReferenceTop {
+  const input = (name: string, type: TensorType): Value => graph.input(`referenceTop.${name}`, type);
+  const rows = dim("rows");
+  return {
+    positions: input("positions", { dtype: "int64", shape: [rows, k] }),
+    probabilities: input("probabilities", { dtype: "float32", shape: [rows, k] }),
+    rest: input("rest", { dtype: "float32", shape: [rows] }),
+    negativeEntropy: input("negativeEntropy", { dtype: "float32", shape: [rows] }),
   };
 }

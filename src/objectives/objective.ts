@@ -15,6 +15,18 @@ export interface ObjectiveOutput {
   readonly predictions?: Value;
 }
 
+/** The likeliest predictions of the reference model at each target, [N, k], and what they leave. */
+export interface ReferenceTop {
+  /** int64 [N, k]: row of the target times the size of the vocabulary plus the token. */
+  readonly positions: Value;
+  /** [N, k]. */
+  readonly probabilities: Value;
+  /** [N]: mass of all other tokens. */
+  readonly rest: Value;
+  /** [N]: sum p log p over the k tokens and the rest. */
+  readonly negativeEntropy: Value;
+}
+
 interface Targets<Config> {
   /** int64 [N]. */
   readonly labels: Value;
@@ -30,6 +42,8 @@ export interface ObjectiveInput<Config> extends Targets<Config> {
   readonly head: HeadOutput;
   /** Logits of the reference model, [N, V]; only while training an objective that reads them. */
   readonly referenceLogits?: Value | undefined;
+  /** Instead of the logits, where the objective is content with the top. */
+  readonly referenceTop?: ReferenceTop | undefined;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: a registry holds objectives of many config types
@@ -40,6 +54,8 @@ export interface Objective<Config = any> {
   build(input: ObjectiveInput<Config>): ObjectiveOutput;
   /** True if it compares with the predictions of a second, frozen model while training; evaluation does without. */
   readonly readsReference?: boolean;
+  /** How many of the reference's likeliest predictions are enough, so that they can be made before training; undefined where all are read. */
+  referenceTop?(config: Config): { readonly k: number; readonly temperature: number } | undefined;
 }
 
 export interface LabelObjectiveInput<Config> extends Targets<Config> {

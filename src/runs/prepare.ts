@@ -27,6 +27,7 @@ import type { DataFile, RunEnvironment } from "./environment.ts";
 import type { Manifest } from "./manifest.ts";
 import { openReference } from "./reference.ts";
 import { readRows } from "./rows.ts";
+import { createTeacherCache, type TeacherCache } from "./teacher-cache.ts";
 import { createPenalties, resolveUpdate, withReplay } from "./update.ts";
 
 export interface PreparedRun {
@@ -51,6 +52,8 @@ export interface PreparedRun {
   readonly lineage: Manifest["lineage"];
   /** Anchored at the weights of now; call it before anything is restored. */
   createPenalties(): Promise<WeightPenalty[]>;
+  /** Likeliest predictions of a teacher, where the objective wants those; to be filled before the first step. */
+  readonly teacherCache: TeacherCache | undefined;
   /** Of the weights over the steps. */
   readonly average: WeightAverage | undefined;
   readonly evaluationWeights: EvaluationWeights | undefined;
@@ -95,7 +98,14 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
 
   const chosen = lookUp("objective", objectives as readonly Objective[], config.objective.name);
   const objective = task.objective ?? chosen;
-  const reference = chosen.readsReference ? await openReference(config.objective, { loaded, environment }) : undefined;
+  const top = chosen.referenceTop?.(config.objective);
+  const teacherCache =
+    top &&
+    createTeacherCache({
+      ...{ settings: top, config, loaded, environment, maxLength },
+      examples: [...train.examples, ...(config.update ? earlierExamples : [])],
+    });
+  const reference = chosen.readsReference && !top ? await openReference(config.objective, { loaded, environment }) : undefined;
   const optimizer = lookUp("optimizer", optimizers as readonly Optimizer[], config.optimizer.name);
   const schedule = lookUp("schedule", schedules as readonly Schedule[], config.schedule.name);
   const regularisers = [
@@ -106,7 +116,7 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
   const optimizerOnGroups = await createOptimizerOnGroups({ backend, optimizer, config: config.optimizer, groups: vectors });
   const engineOptions = {
     ...{ backend, model, method: loaded.method, regularisers, store },
-    ...{ objective, objectiveConfig: config.objective, reference },
+    ...{ objective, objectiveConfig: config.objective, reference, referenceTop: teacherCache?.predictions },
     activationCheckpointing: training.activationCheckpointing,
     optimizer: optimizerOnGroups,
   };
@@ -144,6 +154,7 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
   return {
     base: virtual === 0 || earlier?.adapter ? { loaded, engine } : withoutVirtualTokens(),
     ...{ task, loaded, engine, train, validation, heldOut, dataFiles: rows.files, totalSteps, maxLength, batchesForEpoch, earlierHeldOut },
+    teacherCache,
     ...{ average, evaluationWeights: writeTo && createEvaluationWeights({ vectors, writeTo }) },
     lineage: earlier?.lineage ?? [],
     createPenalties: async () =>

@@ -77,14 +77,15 @@ export async function runTraining({ config, environment, resume, signal, events 
   // Measured before anything is restored: a fresh adapter is the base model.
   const base = heldOut && (await evaluateHeldOut(prepared.base.engine, heldOut.examples, task));
   const earlierBase = prepared.earlierHeldOut && (await evaluateHeldOut(engine, prepared.earlierHeldOut.examples, task));
-  const penalties = await prepared.createPenalties();
-  const before = await answerSamples(prepared.base.loaded, config.samples);
-
   const notices: string[] = [];
   const notice = (message: string): void => {
     notices.push(message);
     events.onNotice?.(message);
   };
+  await prepared.teacherCache?.fill(notice);
+  const penalties = await prepared.createPenalties();
+  const before = await answerSamples(prepared.base.loaded, config.samples);
+
   const checkpoints = createCheckpointStore({ shelf: folder.checkpoints, keepLast: config.training.keepLast, onWarning: notice });
   const start = resume ? await checkpoints.latest() : undefined;
   const resumedFrom = start?.trainer.step;

@@ -2,11 +2,13 @@
 
 import { createOnnxBackend } from "../../src/backends/onnx/backend.ts";
 import { createRandom } from "../../src/base/random.ts";
+import { lookUp } from "../../src/base/registry.ts";
 import type { Batch } from "../../src/data/batch.ts";
 import { weightsOf } from "../../src/execution/checkpoint-weights.ts";
 import { createOptimizerOnGroups } from "../../src/execution/optimizer-on-groups.ts";
 import { loadParameters } from "../../src/execution/parameter-store.ts";
 import type { ReferenceModel } from "../../src/execution/reference-model.ts";
+import type { TopPredictions } from "../../src/execution/top-predictions.ts";
 import { SegmentedTrainingEngine } from "../../src/execution/training-engine.ts";
 import type { AttachedMethod, MethodTarget } from "../../src/methods/method.ts";
 import { createModel } from "../../src/models/families/registry.ts";
@@ -15,7 +17,9 @@ import { describeModel } from "../../src/models/segments.ts";
 import { checkTensors, openCheckpoint } from "../../src/models/weights/checkpoint.ts";
 import { causalLm } from "../../src/objectives/causal-lm.ts";
 import type { LabelObjective, Objective } from "../../src/objectives/objective.ts";
-import { adamw } from "../../src/optimizers/adamw.ts";
+import type { Optimizer } from "../../src/optimizers/optimizer.ts";
+import { optimizers } from "../../src/optimizers/registry.ts";
+import { createGrouping, type GroupConfig } from "../../src/optimizers/settings/parameter-groups.ts";
 import { openFolder } from "../../src/platform/node/files.ts";
 import { loadOnnxRuntime } from "../../src/platform/node/onnxruntime.ts";
 
@@ -26,40 +30,47 @@ export const backend = createOnnxBackend({ runtime: (await loadOnnxRuntime()) as
 export interface OpenOptions {
   readonly folder: string;
   attach(target: MethodTarget): AttachedMethod;
-  readonly optimizer?: Partial<ReturnType<typeof adamw.configSchema.parse>>;
+  /** adamw where it names none. */
+  readonly optimizer?: Readonly<Record<string, unknown>>;
   readonly activationCheckpointing?: "none" | "block";
   readonly objective?: { readonly objective: Objective | LabelObjective; readonly config: unknown };
   /** For labels, instead of the vocabulary. */
   readonly head?: HeadChoice;
   /** The frozen model that the objective compares with, made from the one that is trained. */
   reference?(trained: ReferenceModel): ReferenceModel;
+  readonly referenceTop?: TopPredictions;
 }
 
 const plainObjective = { objective: causalLm as Objective, config: { name: "causal-lm", labelSmoothing: 0 } as unknown };
 
 export async function openTinyModel(options: OpenOptions) {
-  const { folder, attach, optimizer = {}, activationCheckpointing = "none", objective = plainObjective } = options;
+  const { folder, attach, activationCheckpointing = "none", objective = plainObjective } = options;
   const checkpoint = await openCheckpoint(openFolder(folder));
   const bare = createModel(checkpoint.config);
   const model = options.head ? withLabelHead(bare, options.head) : bare;
   const { parameters, linears } = describeModel(model);
   checkTensors(checkpoint, parameters);
   const method = attach({ model, parameters, linears });
+  const named: Readonly<Record<string, unknown>> = { name: "adamw", ...options.optimizer };
+  const optimizer = lookUp("optimizer", optimizers as readonly Optimizer[], String(named.name));
+  const config = optimizer.configSchema.parse(named) as GroupConfig;
   const store = await loadParameters({
     specs: parameters,
     method,
     source: weightsOf(checkpoint),
     random: createRandom(1),
     storable: backend.storable,
+    grouping: createGrouping(config),
   });
-  const config = adamw.configSchema.parse({ name: "adamw", ...optimizer });
+  const optimizerOnGroups = await createOptimizerOnGroups({ backend, optimizer, config, groups: store.groups });
   const engine = new SegmentedTrainingEngine({
     ...{ backend, model, method, regularisers: [], store, activationCheckpointing },
     ...{ objective: objective.objective, objectiveConfig: objective.config },
     reference: options.reference?.({ model, method, store }),
-    optimizer: await createOptimizerOnGroups({ backend, optimizer: adamw, config, groups: store.groups }),
+    referenceTop: options.referenceTop,
+    optimizer: optimizerOnGroups,
   });
-  return { checkpoint, model, method, store, engine };
+  return { checkpoint, model, method, store, optimizerOnGroups, engine };
 }
 
 /** Rows of equal length, one document each, every next token supervised. */

@@ -15,16 +15,25 @@ export interface DynamicMap {
   readonly lowestCode: Uint8Array;
 }
 
-const exponents = 7;
+const decades = 7;
 
 /** Decades from 1e-6 to 1, each cut into twice as many equal parts as the one below; a value is the middle of its part. */
 function mapValues({ signed }: { signed: boolean }): Float32Array {
   const positive: number[] = [];
-  for (let i = 0; i < exponents; i++) {
-    const parts = 2 ** (signed ? i : i + 1);
-    for (let part = 0; part < parts; part++) positive.push((0.1 + (0.9 * (part + 0.5)) / parts) * 10 ** (i + 1 - exponents));
+  for (let decade = 0; decade < decades; decade++) {
+    const bounds = partBounds(2 ** (signed ? decade : decade + 1));
+    const scale = Math.fround(10 ** (decade + 1 - decades));
+    for (let part = 0; part + 1 < bounds.length; part++)
+      positive.push(Math.fround(Math.fround(bounds[part]! + bounds[part + 1]!) / 2) * scale);
   }
-  return Float32Array.from([...(signed ? positive.map((value) => -value) : []), 0, ...positive, 1].sort((a, b) => a - b));
+  return Float32Array.from([...(signed ? positive.map((value) => -value) : []), 0, ...positive, 1]).sort();
+}
+
+/** From 0.1 to 1 in equal steps, rounded to float32 in the places where torch.linspace rounds, so that no bit differs from bitsandbytes'. */
+function partBounds(parts: number): Float32Array {
+  const first = Math.fround(0.1);
+  const step = Math.fround(Math.fround(1 - first) / parts);
+  return Float32Array.from({ length: parts + 1 }, (_, i) => (2 * i < parts + 1 ? first + step * i : 1 - step * (parts - i)));
 }
 
 function createMap(of: { signed: boolean }): DynamicMap {
