@@ -59,13 +59,14 @@ export async function evaluateHeldOut(
   examples: readonly TokenizedExample[],
   { collator, metrics }: HeldOutOptions = {},
 ): Promise<HeldOutResult> {
-  const order = [...examples.keys()].sort((a, b) => examples[a]!.inputIds.length - examples[b]!.inputIds.length);
+  const lengthOf = (i: number): number => Math.max(examples[i]!.inputIds.length, examples[i]!.encoderInputIds?.length ?? 0);
+  const order = [...examples.keys()].sort((a, b) => lengthOf(a) - lengthOf(b));
   const documents: DocumentLoss[] = new Array(examples.length);
   const predictions: Float32Array[][] = examples.map(() => []);
   let [lossSum, tokens, correct] = [0, 0, 0];
   for (let start = 0; start < order.length; ) {
     let end = start + 1;
-    while (end < order.length && (end - start + 1) * examples[order[end]!]!.inputIds.length <= batchTokens) end++;
+    while (end < order.length && (end - start + 1) * lengthOf(order[end]!) <= batchTokens) end++;
     const picked = order.slice(start, end);
     const batch = collate(
       picked.map((i) => [examples[i]!]),

@@ -7,12 +7,13 @@ import { labelledText } from "./labelled-text.ts";
 import { messages } from "./messages.ts";
 import { promptCompletion } from "./prompt-completion.ts";
 import { sharegpt } from "./sharegpt.ts";
+import { sourceTarget } from "./source-target.ts";
 import { text } from "./text.ts";
 
 /** What language models learn from. */
 export const textFormats = [messages, sharegpt, alpaca, promptCompletion, text] as const;
 
-export const formats = [...textFormats, labelledText] as const;
+export const formats = [...textFormats, sourceTarget, labelledText] as const;
 
 /** The named format, or with "auto" the first that fits all of the first rows.
  * @throws DataError if none fits */
