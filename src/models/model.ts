@@ -57,6 +57,8 @@ export interface HeadOutput {
   readonly features: Value;
   /** Vocabulary matrix [V, C]: asked for by name, so that rows can be gathered from it before any cast. */
   readonly vocabulary: ParameterSpec;
+  /** Added to the logits, [V]. */
+  readonly bias?: ParameterSpec;
 }
 
 /** What a model can say about a document instead of its next tokens; transformers has a class for each. */

@@ -21,6 +21,7 @@ import {
 } from "../tensor/ops/index.ts";
 import { addDims, type Dim, dim, divideDims, multiplyDims } from "../tensor/shape.ts";
 import { keysSeen } from "./layers/attention.ts";
+import { logitsOf } from "./layers/vocabulary.ts";
 import type { BlockOutput, EncoderOutput, HeadOutput, MaskKind, Model, Stack } from "./model.ts";
 import {
   type LinearLayout,
@@ -264,9 +265,7 @@ export function describeModel(model: Model): { parameters: ParameterSpec[]; line
     buildEmbedding({ ...context, stack }),
     ...Array.from({ length: stack.numHiddenLayers }, (_, layer) => buildBlock({ ...context, stack }, { layer, cached: false })),
   ]);
-  segments.push(
-    model.labelHead ? buildLabelHead(context, () => {}) : buildHead(context, (head, build) => build.parameter(head.vocabulary)),
-  );
+  segments.push(model.labelHead ? buildLabelHead(context, () => {}) : buildHead(context, (head, build) => logitsOf(head, build)));
   const parameters = new Map<string, ParameterSpec>();
   for (const segment of segments) for (const spec of segment.parameters.values()) parameters.set(spec.name, spec);
   return { parameters: [...parameters.values()], linears };

@@ -2,11 +2,12 @@
 import { lookUp } from "../base/registry.ts";
 import type { Model } from "../models/model.ts";
 import { causalLmTask } from "./causal-lm.ts";
+import { maskedLm } from "./masked-lm.ts";
 import { seq2seqLm } from "./seq2seq-lm.ts";
 import { sequenceClassification } from "./sequence-classification.ts";
 import type { Task } from "./task.ts";
 
-export const tasks = [causalLmTask, seq2seqLm, sequenceClassification] as const;
+export const tasks = [causalLmTask, maskedLm, seq2seqLm, sequenceClassification] as const;
 
 /** The named task, or what the model does by nature. @throws UnsupportedError naming the nearest */
 export function chooseTask(name: string | undefined, model: Model): Task {
