@@ -4,8 +4,12 @@ import { join } from "node:path";
 import { CheckpointError, ConfigError } from "../base/errors.ts";
 import { readAdapter } from "../execution/adapter-files.ts";
 import { type LoadedModel, openModel } from "../execution/loaded-model.ts";
+import { headOfCheckpoint } from "../export/config-json.ts";
+import { readJson } from "../models/weights/checkpoint.ts";
 import { isFolder, openFolder } from "../platform/node/files.ts";
+import { bindAgain, taskFile } from "../runs/bind-task.ts";
 import { parseConfigText } from "../runs/config-text.ts";
+import type { BoundTask } from "../tasks/task.ts";
 import { createBackend, resolveModelPath } from "./environment.ts";
 
 export interface ModelChoice {
@@ -20,6 +24,8 @@ export interface ModelChoice {
 
 export interface OpenedModel {
   readonly loaded: LoadedModel;
+  /** Absent for language models. */
+  readonly task: BoundTask | undefined;
   readonly basePath: string;
   /** The first. */
   readonly adapterPath: string | undefined;
@@ -36,12 +42,25 @@ export async function openChosenModel({ model, adapter = [], device, takesSevera
     throw new ConfigError(`${adapterPaths.length} adapters are named (${adapterPaths.join(", ")}); this command takes one.`);
   const adapters = await Promise.all(adapterPaths.map((path) => readAdapter(openFolder(path))));
   const basePath = await resolveModelPath(run?.basePath ?? model);
+  const task = await findTask(basePath, adapterPaths[0]);
   const loaded = await openModel({
     folder: openFolder(basePath),
+    ...(task && { task }),
     backend: await createBackend(device),
     ...(adapters.length > 1 ? { adapters } : adapters[0] && { adapter: adapters[0] }),
   });
-  return { loaded, basePath, adapterPath: adapterPaths[0], adapterPaths };
+  return { loaded, task, basePath, adapterPath: adapterPaths[0], adapterPaths };
+}
+
+/** The task that an adapter was trained for, or that a checkpoint's class is for; undefined for language models. */
+async function findTask(basePath: string, adapterPath: string | undefined): Promise<BoundTask | undefined> {
+  const config = await readJson(openFolder(basePath), "config.json");
+  for (const path of adapterPath === undefined ? [basePath] : [adapterPath, basePath]) {
+    const folder = openFolder(path);
+    if (await folder.has(taskFile)) return bindAgain(await readJson(folder, taskFile), config);
+  }
+  const name = headOfCheckpoint(config);
+  return name && bindAgain({ name }, config);
 }
 
 /** Base and adapter of a run's folder; undefined if this is not one. */

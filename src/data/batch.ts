@@ -7,6 +7,18 @@ export const ignoredLabel = -100;
 export interface TokenizedExample {
   readonly inputIds: Int32Array;
   readonly labels: Int32Array;
+  /** [tokens]: segments A and B, for models that tell them apart. */
+  readonly tokenTypeIds?: Int32Array;
+  /** What the encoder of an encoder-decoder reads; `inputIds` are then the decoder's. */
+  readonly encoderInputIds?: Int32Array;
+  /** What tasks over whole documents say of this one: the class, or one number for each label. */
+  readonly target?: readonly number[];
+}
+
+/** Values that an objective reads beside labels; integers reach it as int64. */
+export interface TargetTensor {
+  readonly dims: readonly number[];
+  readonly data: Float32Array | Int32Array;
 }
 
 /** Rows of tokens that a stack of blocks reads. */
@@ -28,12 +40,14 @@ export interface Batch extends TokenRows {
   readonly batchSize: number;
   /** What the encoder of an encoder-decoder reads; a document has the same id in both. */
   readonly encoder?: TokenRows;
-  /** [N]: flat index into B * T of the row that predicts a supervised token. */
+  /** [N]: flat index into B * T of each row that the head reads. */
   readonly targetPositions: Int32Array;
-  /** [N]: the token to predict, already shifted, never across documents. */
+  /** [N], or one for each document where the head pools several rows: the token to predict (already shifted, never across documents) or the class. */
   readonly targetLabels: Int32Array;
-  /** [N]; 1 where absent. */
+  /** As long as the labels; 1 where absent. */
   readonly targetWeights?: Float32Array;
+  /** Further inputs of the head, by name. */
+  readonly targets?: Readonly<Record<string, TargetTensor>>;
   /** Tokens that are not padding. */
   readonly tokenCount: number;
 }

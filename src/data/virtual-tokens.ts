@@ -24,6 +24,7 @@ export function insertVirtualTokens(batch: Batch, { count, firstId }: VirtualTok
     inputIds: new Int32Array(batchSize * tokens),
     positionIds: new Int32Array(batchSize * tokens),
     documentIds: new Int32Array(batchSize * tokens).fill(-1),
+    ...(batch.tokenTypeIds && { tokenTypeIds: new Int32Array(batchSize * tokens) }),
   };
   const movedTo = new Int32Array(documentIds.length);
   for (let row = 0; row < batchSize; row++) {
@@ -40,6 +41,7 @@ export function insertVirtualTokens(batch: Batch, { count, firstId }: VirtualTok
       longer.inputIds[at] = batch.inputIds[i]!;
       longer.positionIds[at] = batch.positionIds[i]! + count;
       longer.documentIds[at] = document;
+      if (longer.tokenTypeIds) longer.tokenTypeIds[at] = batch.tokenTypeIds![i]!;
       movedTo[i] = at++;
     }
   }

@@ -81,8 +81,8 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     const chunks = chunksOf(batch);
     const program = await cached(this.#evaluation, keyOf(chunks), () => compileEvaluation(this.#options, chunks));
     const hidden = await this.#pass({ batch, layout, chunks, program, seed: 0 }).forward(false);
-    const { result, perTarget } = await this.#head({ program, batch, hidden });
-    return { ...result, perTarget };
+    const { result, perTarget, predictions } = await this.#head({ program, batch, hidden });
+    return { ...result, perTarget, ...(predictions && { predictions: predictions.data as Float32Array }) };
   }
 
   #pass(of: Pick<ModelPassOptions, "batch" | "layout" | "program" | "chunks" | "seed">): ModelPass {
@@ -126,11 +126,20 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     const { batch } = withVirtualTokens(given, this.#options.model, this.#options.method);
     const chunks = chunksOf(batch);
     const program = await cached(this.#training, keyOf(chunks), () => compileTraining(this.#options, chunks));
-    const rows = Math.min(batch.targetLabels.length, rowsAtOnce(program.head, this.#options.model.vocabSize));
+    const takesAll = "readsLabels" in this.#options.objective;
+    const rows = takesAll
+      ? batch.targetPositions.length
+      : Math.min(batch.targetLabels.length, rowsAtOnce(program.head, this.#options.model.vocabSize));
     const graphs = new Map<string, number>();
     const measure = (segments: readonly CompiledSegment[], sizes: { tokens: number; chunks: number }): void => {
       const bindings = {
-        ...{ batch: batch.batchSize, tokenChunk: sizes.tokens / sizes.chunks, positions: sizes.tokens, rows },
+        ...{
+          batch: batch.batchSize,
+          tokenChunk: sizes.tokens / sizes.chunks,
+          positions: sizes.tokens,
+          rows,
+          documents: batch.targetLabels.length,
+        },
         ...(batch.encoder && { encoderTokens: batch.encoder.tokens }),
       };
       for (const { forwardGraph, backward } of segments) {
@@ -152,11 +161,14 @@ export class SegmentedTrainingEngine implements TrainingEngine {
   }
 
   async #head({ program, batch, hidden, reference, topNumbers, training }: HeadCall) {
-    const { model, store } = this.#options;
+    const { model, store, objective } = this.#options;
     const C = model.hiddenSize;
     const N = batch.targetPositions.length;
-    const most = rowsAtOnce(program.head, model.vocabSize);
-    const perTarget = new Float32Array(N);
+    // Labels are few and may belong to several rows, so that a head for them takes the whole batch at once.
+    const takesAll = "readsLabels" in objective;
+    const most = takesAll ? N : rowsAtOnce(program.head, model.vocabSize);
+    const perTarget = new Float32Array(batch.targetLabels.length);
+    let predictions: HostTensor | undefined;
     const hiddenGradient = training?.hiddenGradient.data as Float32Array | undefined;
     hiddenGradient?.fill(0);
     let [lossSum, correct, tokens] = [0, 0, 0];
@@ -164,12 +176,14 @@ export class SegmentedTrainingEngine implements TrainingEngine {
       const n = Math.min(most, N - start);
       const positions = batch.targetPositions.subarray(start, start + n);
       const rows = this.#gatherRows("head.rows", hidden, positions);
-      const weights = batch.targetWeights?.slice(start, start + n) ?? new Float32Array(n).fill(1);
+      const labels = takesAll ? batch.targetLabels : batch.targetLabels.subarray(start, start + n);
+      const weights = batch.targetWeights?.slice(start, start + labels.length) ?? new Float32Array(labels.length).fill(1);
       const inputs: Record<string, HostTensor> = {
         ...parameterInputs(program.head, program.head.forwardGraph, store),
+        ...headTargets(batch),
         rows,
-        labels: int64(batch.targetLabels.subarray(start, start + n), [n]),
-        weights: { dtype: "float32", dims: [n], data: weights },
+        labels: int64(labels, [labels.length]),
+        weights: { dtype: "float32", dims: [labels.length], data: weights },
         ...(training && { gradientScale: { dtype: "float32" as const, dims: [], data: Float32Array.of(training.gradientScale) } }),
         ...(reference && {
           ...referenceInputs(this.#options.reference!, program.head.forwardGraph),
@@ -190,7 +204,8 @@ export class SegmentedTrainingEngine implements TrainingEngine {
       lossSum += (outputs.lossSum!.data as Float32Array)[0]!;
       const [losses, hits] = [outputs.targetLosses!.data as Float32Array, outputs.correct!.data as Float32Array];
       perTarget.set(losses, start);
-      for (let i = 0; i < n; i++) {
+      predictions = outputs.predictions;
+      for (let i = 0; i < labels.length; i++) {
         if (weights[i] === 0) continue;
         tokens++;
         correct += hits[i]!;
@@ -204,7 +219,7 @@ export class SegmentedTrainingEngine implements TrainingEngine {
         if (gradient) this.#add(spec.name, gradient);
       }
     }
-    return { result: { lossSum, correct, tokens }, perTarget };
+    return { result: { lossSum, correct, tokens }, perTarget, predictions };
   }
 
   /** Rows of a hidden state [B, T, C] at flat positions, [n, C]. */
@@ -245,6 +260,15 @@ interface HeadCall {
   /** Absent when evaluating. The gradient of the hidden state is written into `hiddenGradient`. */
   readonly training?: { readonly gradientScale: number; readonly hiddenGradient: HostTensor };
 }
+
+/** What a batch holds for the objective beside labels. */
+const headTargets = ({ targets = {} }: Batch): Record<string, HostTensor> =>
+  Object.fromEntries(
+    Object.entries(targets).map(([name, { dims, data }]) => [
+      name,
+      data instanceof Int32Array ? int64(data, dims) : { dtype: "float32" as const, dims, data },
+    ]),
+  );
 
 const keyOf = ({ encoder, trunk }: Chunks): string => `${encoder ?? ""}/${trunk}`;
 

@@ -56,6 +56,26 @@ export interface HeadOutput {
   readonly vocabulary: ParameterSpec;
 }
 
+/** What a model can say about a document instead of its next tokens; transformers has a class for each. */
+export const labelHeadNames = ["sequence-classification", "token-classification", "question-answering", "multiple-choice"] as const;
+export type LabelHeadName = (typeof labelHeadNames)[number];
+
+/** A head that gives numbers for labels, under the names that transformers saves it with. */
+export interface LabelHead {
+  /** Which tokens of a document it reads. */
+  readonly pools: "first" | "last" | "mean" | "all";
+  /** Modules that are new for every task, which PEFT saves whole beside an adapter. */
+  readonly modules: readonly string[];
+  /** Rows of the residual stream [N, C], pooled as it says -> logits [N, numLabels]. */
+  build(build: SegmentBuilder, rows: Value, numLabels: number): Value;
+}
+
+/** A head with the number of labels that it is made for. */
+export interface ChosenHead extends LabelHead {
+  readonly name: LabelHeadName;
+  readonly numLabels: number;
+}
+
 /** Which keys of its own document a query may see: those at its own and earlier positions, or with `isBidirectional` all. */
 export interface MaskKind {
   readonly isBidirectional?: true;
@@ -93,6 +113,10 @@ export interface Model extends Stack {
   readonly encoder?: Stack;
   /** Rows of the residual stream [N, C]. */
   head(build: SegmentBuilder, rows: Value): HeadOutput;
+  /** Heads for labels that the family has. */
+  readonly labelHeads?: Readonly<Partial<Record<LabelHeadName, LabelHead>>>;
+  /** The one that stands on the model instead of the vocabulary. */
+  readonly labelHead?: ChosenHead;
 }
 
 /** Row-major [length, half]. */

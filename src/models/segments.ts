@@ -12,7 +12,9 @@ import {
   less,
   logicalAnd,
   logicalOr,
+  mul,
   reshape,
+  scatterAddRows,
   slice,
   sub,
   where,
@@ -137,6 +139,25 @@ export function buildHead(context: SegmentContext, finish: (head: HeadOutput, bu
   return { name: "head", graph: build.graph, parameters: build.parameters, pieces: build.pieces };
 }
 
+/**
+ * rows [N, C] of the residual stream -> whatever `finish` makes of the logits of the model's label head: one row of logits for
+ * each row, or where the head pools the mean, for each document: documentOf int64 [N], inverseLength float32 [documents].
+ */
+export function buildLabelHead({ model, options }: SegmentContext, finish: (logits: Value, build: SegmentBuilder) => void): Segment {
+  const build = new SegmentBuilder({ ...options, prefix: "" });
+  const rows = build.graph.input("rows", { dtype: "float32", shape: [dim("rows"), model.hiddenSize] });
+  const head = model.labelHead!;
+  finish(head.build(build, head.pools === "mean" ? meanByDocument(build, rows) : rows, head.numLabels), build);
+  return { name: head.name, graph: build.graph, parameters: build.parameters };
+}
+
+function meanByDocument({ graph }: SegmentBuilder, rows: Value): Value {
+  const documents = dim("documents");
+  const documentOf = graph.input("documentOf", { dtype: "int64", shape: [rows.shape[0]!] });
+  const inverseLength = graph.input("inverseLength", { dtype: "float32", shape: [documents] });
+  return mul(scatterAddRows(documentOf, rows, documents), reshape(inverseLength, [documents, 1]));
+}
+
 /** Document id of keys that every document sees. */
 export const everyDocument = -2;
 
@@ -223,7 +244,9 @@ export function describeModel(model: Model): { parameters: ParameterSpec[]; line
     buildEmbedding({ ...context, stack }),
     ...Array.from({ length: stack.numHiddenLayers }, (_, layer) => buildBlock({ ...context, stack }, { layer, cached: false })),
   ]);
-  segments.push(buildHead(context, (head, build) => build.parameter(head.vocabulary)));
+  segments.push(
+    model.labelHead ? buildLabelHead(context, () => {}) : buildHead(context, (head, build) => build.parameter(head.vocabulary)),
+  );
   const parameters = new Map<string, ParameterSpec>();
   for (const segment of segments) for (const spec of segment.parameters.values()) parameters.set(spec.name, spec);
   return { parameters: [...parameters.values()], linears };

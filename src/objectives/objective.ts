@@ -2,15 +2,17 @@
 import type { z } from "zod";
 import type { HeadOutput } from "../models/model.ts";
 import type { SegmentBuilder } from "../models/segment-builder.ts";
-import type { Value } from "../tensor/graph.ts";
+import type { TensorType, Value } from "../tensor/graph.ts";
 
 export interface ObjectiveOutput {
   /** Loss of every target in nats, before weights, [N]. */
   readonly targetLosses: Value;
   /** Sum of weights times losses, []: what is differentiated. */
   readonly lossSum: Value;
-  /** 1 where the most likely token is the label, [N]. */
+  /** 1 where the most likely prediction is the label, [N]. */
   readonly correct: Value;
+  /** What metrics are computed from, [N, K]. */
+  readonly predictions?: Value;
 }
 
 /** The likeliest predictions of the reference model at each target, [N, k], and what they leave. */
@@ -25,18 +27,23 @@ export interface ReferenceTop {
   readonly negativeEntropy: Value;
 }
 
-export interface ObjectiveInput<Config> {
-  readonly head: HeadOutput;
+interface Targets<Config> {
   /** int64 [N]. */
   readonly labels: Value;
   /** float32 [N]. */
   readonly weights: Value;
+  /** A further input of the head, which the batch holds under this name (`Batch.targets`). */
+  target(name: string, type: TensorType): Value;
+  readonly build: SegmentBuilder;
+  readonly config: Config;
+}
+
+export interface ObjectiveInput<Config> extends Targets<Config> {
+  readonly head: HeadOutput;
   /** Logits of the reference model, [N, V]; only while training an objective that reads them. */
   readonly referenceLogits?: Value | undefined;
   /** Instead of the logits, where the objective is content with the top. */
   readonly referenceTop?: ReferenceTop | undefined;
-  readonly build: SegmentBuilder;
-  readonly config: Config;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: a registry holds objectives of many config types
@@ -49,4 +56,18 @@ export interface Objective<Config = any> {
   readonly readsReference?: boolean;
   /** How many of the reference's likeliest predictions are enough, so that they can be made before training; undefined where all are read. */
   referenceTop?(config: Config): { readonly k: number; readonly temperature: number } | undefined;
+}
+
+export interface LabelObjectiveInput<Config> extends Targets<Config> {
+  /** Of the model's label head, [N, numLabels]. */
+  readonly logits: Value;
+}
+
+/** The same over a head for labels. All rows of a batch come at once. */
+// biome-ignore lint/suspicious/noExplicitAny: tasks bring objectives of many config types
+export interface LabelObjective<Config = any> {
+  readonly name: string;
+  readonly summary: string;
+  readonly readsLabels: true;
+  build(input: LabelObjectiveInput<Config>): ObjectiveOutput;
 }

@@ -40,6 +40,7 @@ describe.each(fixture.cases)("$divergence, temperature $temperature, mixture $mi
       labels: graph.input("labels", { dtype: "int64", shape: [N] }),
       weights: graph.input("weights", { dtype: "float32", shape: [N] }),
       referenceLogits: graph.input("teacher", { dtype: "float32", shape: [N, V] }),
+      target: (name, type) => graph.input(name, type),
       build,
       config: configOf({ ...config, labelWeight: 0, divergenceWeight: 1 }),
     });
@@ -73,6 +74,7 @@ describe.each(fixture.topCases)("the top $topK at temperature $temperature", ({ 
         rest: input("rest", [N]),
         negativeEntropy: input("negativeEntropy", [N]),
       },
+      target: (name, type) => graph.input(name, type),
       build,
       config: configOf({ teacher: "other", topK, temperature, labelWeight: 0, divergenceWeight: 1 }),
     });

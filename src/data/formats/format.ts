@@ -10,7 +10,18 @@ export interface Message {
 export type Sample =
   | { readonly kind: "text"; readonly text: string }
   | { readonly kind: "completion"; readonly prompt: string; readonly completion: string }
-  | { readonly kind: "conversation"; readonly messages: readonly Message[] };
+  | { readonly kind: "conversation"; readonly messages: readonly Message[] }
+  | LabelledSample;
+
+/** A text, or two, with one label or a list of them. */
+export interface LabelledSample {
+  readonly kind: "labelled";
+  readonly text: string;
+  readonly pair?: string;
+  readonly labels: readonly string[];
+  /** True if the row gave a list: a text may have several labels, or none. */
+  readonly isList: boolean;
+}
 
 export type Row = Readonly<Record<string, unknown>>;
 

@@ -14,6 +14,8 @@ export interface Tokenizer {
   /** Jinja source. */
   readonly chatTemplate?: string;
   encode(text: string, options?: { addSpecialTokens?: boolean }): number[];
+  /** One text or two as the checkpoint joins them, special tokens included; `typeIds` tells the first (0) from the second (1). */
+  encodeDocument(text: string, pair?: string): { readonly ids: number[]; readonly typeIds: number[] };
   decode(ids: readonly number[], options?: { skipSpecialTokens?: boolean }): string;
   /** Id of a token by its exact text. */
   idOf(token: string): number | undefined;
@@ -83,6 +85,16 @@ export function createTokenizer({ definition, config, chatTemplate, name }: Toke
     encode(text, { addSpecialTokens = false } = {}) {
       const { ids } = inner.encode(text, { add_special_tokens: addSpecialTokens });
       return addSpecialTokens && addsBos && ids[0] !== bos.id ? [bos.id, ...ids] : ids;
+    },
+    encodeDocument(text, pair) {
+      const encoding = inner.encode(text, {
+        ...(pair !== undefined && { text_pair: pair }),
+        ...{ add_special_tokens: true, return_token_type_ids: true },
+      });
+      const { ids } = encoding;
+      // Absent where the post-processor does not tell the two apart.
+      const typeIds = (encoding as { token_type_ids?: number[] }).token_type_ids ?? ids.map(() => 0);
+      return addsBos && ids[0] !== bos.id ? { ids: [bos.id, ...ids], typeIds: [0, ...typeIds] } : { ids, typeIds };
     },
     decode: (ids, { skipSpecialTokens = false } = {}) =>
       ids.length === 0 ? "" : inner.decode([...ids], { skip_special_tokens: skipSpecialTokens, clean_up_tokenization_spaces: false }),

@@ -9,6 +9,7 @@ import type { ConfigReader } from "../config-reader.ts";
 import type { BlockInput, BlockOutput, HeadOutput, MaskKind, Model } from "../model.ts";
 import type { SegmentBuilder } from "../segment-builder.ts";
 import { attention } from "./attention.ts";
+import { decoderLabelHeads } from "./label-heads.ts";
 import { computeRotaryTables, type RotaryConfig, rotaryScaling } from "./rotary.ts";
 
 export interface GatedDecoderConfig {
@@ -137,6 +138,7 @@ export function createGatedDecoder(config: GatedDecoderConfig): Model {
       const name = config.tieWordEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight";
       return { features: norm(build, "model.norm", rows), vocabulary: { name, shape: [V, C], kind: "embedding" } };
     },
+    labelHeads: decoderLabelHeads({ finalNorm: (build, rows) => norm(build, "model.norm", rows), tokenModule: "score" }),
     rotaryTables: (size) => computeRotaryTables(config.rotary, size),
   };
 }
