@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { ignoredLabel, type TokenizedExample } from "./batch.ts";
-import { maskTokens, type MaskingOptions } from "./masking.ts";
+import { type MaskingOptions, maskTokens } from "./masking.ts";
 
 // Ids below 5 are special, 4 is the mask; odd ids go on the word before them.
 const tokenizer: MaskingOptions["tokenizer"] = { maskTokenId: 4, isSpecial: (id) => id < 5, continuesWord: (id) => id % 2 === 1 };
