@@ -31,7 +31,7 @@ export function makeBatches(options: BatchOptions): CollatedBatch[] {
   else {
     const order = random ? random.shuffle([...examples]) : [...examples];
     // A stable sort by coarse length keeps the shuffle inside each bucket.
-    if (lengthBucketing) order.sort((a, b) => Math.ceil(a.inputIds.length / 32) - Math.ceil(b.inputIds.length / 32));
+    if (lengthBucketing) order.sort((a, b) => Math.ceil(lengthOf(a) / 32) - Math.ceil(lengthOf(b) / 32));
     sequences = order.map((example) => [example]);
   }
   const batches: CollatedBatch[] = [];
@@ -55,15 +55,19 @@ function makeGroupBatches(
 /** An example and what belongs to it. */
 export const documentsOf = (example: TokenizedExample): TokenizedExample[] => [example, ...(example.companions ?? [])];
 
+/** Tokens in the longer of its two rows, where an encoder reads one of its own. */
+export const lengthOf = ({ inputIds, encoderInputIds }: TokenizedExample): number =>
+  Math.max(inputIds.length, encoderInputIds?.length ?? 0);
+
 /** Best fit: each document goes where the least room is left, longest documents first within a window of the shuffled order. */
 export function packDocuments(examples: readonly TokenizedExample[], maxLength: number): TokenizedExample[][] {
   const packed: TokenizedExample[][] = [];
   const window = 1024;
   for (let start = 0; start < examples.length; start += window) {
     const open: { room: number; documents: TokenizedExample[] }[] = [];
-    const longestFirst = examples.slice(start, start + window).sort((a, b) => b.inputIds.length - a.inputIds.length);
+    const longestFirst = examples.slice(start, start + window).sort((a, b) => lengthOf(b) - lengthOf(a));
     for (const example of longestFirst) {
-      const length = example.inputIds.length;
+      const length = lengthOf(example);
       let best: (typeof open)[number] | undefined;
       for (const sequence of open) if (sequence.room >= length && (!best || sequence.room < best.room)) best = sequence;
       if (!best) {

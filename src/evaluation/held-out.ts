@@ -1,6 +1,6 @@
 /** A model on held-out examples, document by document: loss, and what the metrics of its task make of its predictions. */
 import type { CollatedBatch, TokenizedExample } from "../data/batch.ts";
-import { collate, documentsOf } from "../data/batches.ts";
+import { collate, documentsOf, lengthOf } from "../data/batches.ts";
 import type { Collator } from "../data/collators.ts";
 import type { TrainingEngine } from "../execution/engine.ts";
 import { loss } from "./metrics/loss.ts";
@@ -109,9 +109,7 @@ export async function predict(
 
 /** Batch by batch: which examples, their losses, and what was said of each. */
 async function* judgeExamples(engine: Evaluator, examples: readonly TokenizedExample[], { collator, objective }: HeldOutOptions) {
-  const lengths = examples.map((example) =>
-    documentsOf(example).map(({ inputIds, encoderInputIds }) => inputIds.length + (encoderInputIds?.length ?? 0)),
-  );
+  const lengths = examples.map((example) => documentsOf(example).map(lengthOf));
   const longest = lengths.map((own) => Math.max(...own));
   const order = [...examples.keys()].sort((a, b) => longest[a]! - longest[b]!);
   for (let start = 0; start < order.length; ) {

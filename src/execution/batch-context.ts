@@ -1,5 +1,6 @@
 /** What every block of a model reads beside its hidden state: positions, rotary tables and attention masks. Made once for a batch. */
 import type { Backend, Executable, HostTensor } from "../backends/backend.ts";
+import { distanceBuckets } from "../models/layers/relative-bias.ts";
 import type { MaskKind, Stack } from "../models/model.ts";
 import { buildCrossMasks, buildMasks, pastTokensDim } from "../models/segments.ts";
 import type { Graph } from "../tensor/graph.ts";
@@ -49,7 +50,12 @@ export class BatchContexts {
 
   async create(layout: SequenceLayout, chunks: number): Promise<BlockContext> {
     const positionIds = int64(layout.positionIds, [layout.batchSize, layout.tokens]);
-    const shared: Record<string, HostTensor> = { positionIds, ...this.#rotary(layout), ...(await this.#crossMasks(layout, chunks)) };
+    const shared: Record<string, HostTensor> = {
+      positionIds,
+      ...this.#rotary(layout),
+      ...this.#distances(layout),
+      ...(await this.#crossMasks(layout, chunks)),
+    };
     const masks = new Map<string, Record<string, HostTensor>>();
     for (let layer = 0; layer < this.#stack.numHiddenLayers; layer++) {
       const kind = this.#stack.maskKind(layer);
@@ -65,6 +71,13 @@ export class BatchContexts {
     const { cos, sin, half } = this.#stack.rotaryTables({ length: Math.max(sequenceLength, layout.tokens), sequenceLength });
     const dims = [cos.length / half, half];
     return { rotaryCos: { dtype: "float32", dims, data: cos }, rotarySin: { dtype: "float32", dims, data: sin } };
+  }
+
+  #distances({ tokens, past }: SequenceLayout): Record<string, HostTensor> {
+    const bucketOf = this.#stack.distanceBucket;
+    if (!bucketOf) return {};
+    const buckets = distanceBuckets({ queries: tokens, keys: tokens + (past?.tokens ?? 0) }, bucketOf);
+    return { distanceBuckets: int64(buckets, [buckets.length]) };
   }
 
   async #masks({ layout, chunks, kind, positionIds }: MaskRequest): Promise<Record<string, HostTensor>> {

@@ -69,7 +69,7 @@ export async function openModel({
   task = { peftTaskType: "CAUSAL_LM" },
 }: OpenModelOptions): Promise<LoadedModel> {
   const checkpoint = await openCheckpoint(folder);
-  const bare = createModel(checkpoint.config);
+  const bare = createModel(checkpoint.config, { holds: (tensor) => findTensor(checkpoint, tensor) !== undefined });
   const model = task.head ? withLabelHead(bare, task.head) : bare;
   const description = describeModel(model);
   const fresh = headParameters(model).filter(({ name }) => !findTensor(checkpoint, name));

@@ -31,13 +31,16 @@ export interface BlockInput {
   readonly masks: readonly Value[];
   /** Keys and values of earlier tokens when decoding with a cache, or what a method puts in front. */
   readonly past?: KeyValues;
+  /** Where the stack has distance buckets: int64 [T + keys], see `layers/relative-bias.ts`. */
+  readonly distanceBuckets?: Value;
   /** What the encoder made of its tokens, for the cross-attention of an encoder-decoder. */
   readonly encoded?: EncoderOutput;
 }
 
 export interface EncoderOutput {
-  /** [B, S, C]. */
-  readonly hidden: Value;
+  /** Keys and values of the encoder's tokens, [B, S, heads * headDim]. */
+  readonly key: Value;
+  readonly value: Value;
   /** Additive, one for each chunk of queries: [B, 1, 1, t, S]. */
   readonly masks: readonly Value[];
 }
@@ -54,6 +57,8 @@ export interface HeadOutput {
   readonly features: Value;
   /** Vocabulary matrix [V, C]: asked for by name, so that rows can be gathered from it before any cast. */
   readonly vocabulary: ParameterSpec;
+  /** Added to the logits, [V]. */
+  readonly bias?: ParameterSpec;
 }
 
 /** What a model can say about a document instead of its next tokens; transformers has a class for each. */
@@ -108,6 +113,10 @@ export interface Stack {
   /** -> [B, T, C]. */
   embed(build: SegmentBuilder, input: EmbeddingInput): Value;
   block(build: SegmentBuilder, input: BlockInput): BlockOutput;
+  /** The bucket of a key's position minus the query's, in stacks with a relative position bias. */
+  distanceBucket?(distance: number): number;
+  /** Keys and values of the encoder's tokens for the cross-attention of a block: its output [B, S, C] -> [B, S, heads * headDim], twice. */
+  crossKeyValues?(build: SegmentBuilder, encoderHidden: Value): KeyValues;
   /** Rotary tables for positions 0..length-1; `sequenceLength` matters to scalings that depend on it. */
   rotaryTables?(size: { length: number; sequenceLength: number }): RotaryTables;
 }
@@ -134,11 +143,16 @@ export interface RotaryTables {
   readonly sin: Float32Array;
 }
 
+/** What a checkpoint holds, for the few facts that config.json leaves open. */
+export interface CheckpointContent {
+  holds(tensor: string): boolean;
+}
+
 /** A family: how a config.json of this `model_type` becomes a model. */
 export interface ModelFamily {
   /** `model_type` in config.json. */
   readonly name: string;
   readonly summary: string;
   /** @throws CheckpointError if config.json lacks a field or holds one out of range; UnsupportedError for options not built */
-  create(config: Readonly<Record<string, unknown>>): Model;
+  create(config: Readonly<Record<string, unknown>>, file?: CheckpointContent): Model;
 }

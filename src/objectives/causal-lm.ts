@@ -38,9 +38,10 @@ export const causalLm = {
   summary: "Next-token cross-entropy on the supervised tokens.",
   configSchema,
   build({ head, labels, weights, build, config }) {
-    const { features, vocabulary } = head;
+    const { features, vocabulary, bias } = head;
     const N = features.shape[0]!;
-    const labelLogits = reduceSum(mul(features, build.rows(vocabulary, labels)), [-1]); // [N]
+    const projected = reduceSum(mul(features, build.rows(vocabulary, labels)), [-1]); // [N]
+    const labelLogits = bias ? add(projected, build.rows(bias, labels)) : projected;
     const { normaliser, largest: best } = sumOverVocabulary(head, build);
     const expected = config.labelSmoothing === 0 ? labelLogits : smoothed(config.labelSmoothing);
     const targetLosses = sub(normaliser, expected);
@@ -52,7 +53,8 @@ export const causalLm = {
     function smoothed(share: number) {
       const mean = reduceMean(build.parameter(vocabulary), [0], { keepDims: true }); // [1, C]
       const spread = reshape(matmul(features, mean, { transposeB: true }), [N]);
-      return add(mul(labelLogits, 1 - share), mul(spread, share));
+      const whole = bias ? add(spread, reduceMean(build.parameter(bias), [0])) : spread;
+      return add(mul(labelLogits, 1 - share), mul(whole, share));
     }
   },
 } as const satisfies Objective<z.output<typeof configSchema>>;

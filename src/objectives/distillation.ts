@@ -12,6 +12,7 @@
  * that losses compare across objectives.
  */
 import { z } from "zod";
+import { logitsOf } from "../models/layers/vocabulary.ts";
 import type { Value } from "../tensor/graph.ts";
 import {
   add,
@@ -22,7 +23,6 @@ import {
   less,
   log,
   logSumExp,
-  matmul,
   maximum,
   mul,
   reduceSum,
@@ -80,7 +80,7 @@ export const distillation = {
     const { head, weights, referenceLogits, referenceTop, build, config } = input;
     const plain = causalLm.build({ ...input, config: { name: "causal-lm", labelSmoothing: 0 } });
     if (!referenceLogits && !referenceTop) return plain;
-    const logits = matmul(head.features, build.parameter(head.vocabulary), { transposeB: true });
+    const logits = logitsOf(head, build);
     const divergences = referenceTop
       ? divergenceFromTop(mul(logits, 1 / config.temperature), referenceTop)
       : divergenceOf({ student: logits, teacher: referenceLogits!, config }); // [N]

@@ -195,13 +195,23 @@ function knownKeys(path: readonly PropertyKey[], raw: unknown): string[] {
   let schema: unknown = registry
     ? registry.find(({ name }) => name === (valueAt(raw, [first]) as { name?: string } | undefined)?.name)?.configSchema
     : runConfigSchema.shape[first as "data"];
-  for (const key of path.slice(1)) schema = objectShape(schema)?.[String(key)];
-  return Object.keys(objectShape(schema) ?? {});
+  for (const [i, key] of path.entries()) {
+    // The place in a list says nothing: objectShape looks through lists.
+    if (i > 0 && typeof key !== "number") schema = objectShape(schema, valueAt(raw, path.slice(0, i)))?.[String(key)];
+  }
+  return Object.keys(objectShape(schema, valueAt(raw, path)) ?? {});
 }
 
-/** The fields of an object schema, through defaults and optionals. */
-function objectShape(schema: unknown): Record<string, unknown> | undefined {
-  let current = schema as { shape?: Record<string, unknown>; unwrap?: () => unknown } | undefined;
-  while (current && !current.shape && current.unwrap) current = current.unwrap() as typeof current;
-  return current?.shape;
+interface AnySchema {
+  readonly shape?: Record<string, unknown>;
+  readonly options?: readonly { readonly shape: { readonly name: { readonly value: unknown } } & Record<string, unknown> }[];
+  unwrap?(): AnySchema;
+}
+
+/** The fields of an object schema, through defaults, optionals and lists; of a choice, those of the member that the value names. */
+function objectShape(schema: unknown, value: unknown): Record<string, unknown> | undefined {
+  let current = schema as AnySchema | undefined;
+  while (current && !current.shape && current.unwrap) current = current.unwrap();
+  const { name } = (value ?? {}) as { readonly name?: unknown };
+  return current?.shape ?? current?.options?.find((option) => option.shape.name.value === name)?.shape;
 }

@@ -89,12 +89,18 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
   const prepare = (source: readonly SourceRow[], format: string): Dataset =>
     task.prepare(source, { tokenizer, model, format, lossOn: config.data.lossOn, maxLength, overlong: config.data.overlong });
   const train = prepare(rows.train, config.data.format);
-  const validation = rows.validation.length > 0 ? prepare(rows.validation, config.data.format) : undefined;
-  const heldOut = rows.test.length > 0 ? prepare(rows.test, config.data.format) : validation;
+  /** The same every time it is measured, where a task draws something anew for every epoch. */
+  const prepareHeldOut = (source: readonly SourceRow[], format: string): Dataset | undefined => {
+    if (source.length === 0) return undefined;
+    const dataset = prepare(source, format);
+    return { ...dataset, examples: task.forEpoch?.(dataset.examples, { seed: 0, epoch: 0 }) ?? dataset.examples };
+  };
+  const validation = prepareHeldOut(rows.validation, config.data.format);
+  const heldOut = prepareHeldOut(rows.test, config.data.format) ?? validation;
 
   const replay = (earlier?.replay ?? []).filter(() => config.update!.replayShare > 0 || config.update!.ewc);
   const earlierExamples = replay.flatMap((part) => prepare(part.rows, part.format).examples);
-  const earlierHeldOut = earlier && earlier.heldOut.rows.length > 0 ? prepare(earlier.heldOut.rows, earlier.heldOut.format) : undefined;
+  const earlierHeldOut = earlier && prepareHeldOut(earlier.heldOut.rows, earlier.heldOut.format);
 
   const chosen = lookUp("objective", objectives as readonly Objective[], config.objective.name);
   const objective = task.objective ?? chosen;

@@ -93,6 +93,12 @@ describe("tunesmith train", () => {
       says: /training\.average: schedule-free-adamw averages the weights by itself/,
     },
     {
+      what: "misspelt keys inside lists and choices",
+      more: "optimizer: { name: adamw, groups: [{ parameters: [x], lerningRate: 1 }] }\ntraining: { average: { name: ema, decy: 0.9 } }",
+      code: 2,
+      says: /optimizer\.groups\.0\.lerningRate: unknown key\. Did you mean "learningRate"\?.*training\.average\.decy: unknown key\. Did you mean "decay"\?/s,
+    },
+    {
       what: "more likeliest tokens than there are",
       more: "objective: { name: distillation, teacher: examples/base-model/checkpoint, topK: 999999 }",
       code: 2,

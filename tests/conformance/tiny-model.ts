@@ -14,7 +14,7 @@ import type { AttachedMethod, MethodTarget } from "../../src/methods/method.ts";
 import { createModel } from "../../src/models/families/registry.ts";
 import { type HeadChoice, withLabelHead } from "../../src/models/label-heads.ts";
 import { describeModel } from "../../src/models/segments.ts";
-import { checkTensors, openCheckpoint } from "../../src/models/weights/checkpoint.ts";
+import { checkTensors, findTensor, openCheckpoint } from "../../src/models/weights/checkpoint.ts";
 import { causalLm } from "../../src/objectives/causal-lm.ts";
 import type { LabelObjective, Objective } from "../../src/objectives/objective.ts";
 import type { Optimizer } from "../../src/optimizers/optimizer.ts";
@@ -46,7 +46,7 @@ const plainObjective = { objective: causalLm as Objective, config: { name: "caus
 export async function openTinyModel(options: OpenOptions) {
   const { folder, attach, activationCheckpointing = "none", objective = plainObjective } = options;
   const checkpoint = await openCheckpoint(openFolder(folder));
-  const bare = createModel(checkpoint.config);
+  const bare = createModel(checkpoint.config, { holds: (tensor) => findTensor(checkpoint, tensor) !== undefined });
   const model = options.head ? withLabelHead(bare, options.head) : bare;
   const { parameters, linears } = describeModel(model);
   checkTensors(checkpoint, parameters);

@@ -5,6 +5,7 @@ import shutil
 import torch
 import transformers
 
+from encoders import ENCODER
 from families import DECODER, OPTIMIZER, VOCAB, adamw
 from fixture import ROOT, number, numbers, perturb, random_tokens, summaries, write_fixture
 
@@ -23,6 +24,7 @@ CASES = {
     "llama-multi": ("LlamaForSequenceClassification", DECODER, MULTI, 4, [[1.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]),
     "qwen3-regression": ("Qwen3ForSequenceClassification", dict(DECODER, head_dim=12), REGRESSION, 1, [0.7, -1.3]),
 }
+CASES["bert-single"] = ("BertForSequenceClassification", ENCODER, SINGLE, 3, [0, 2])
 LENGTHS = [9, 12]
 
 

@@ -10,13 +10,14 @@ import { messages } from "./messages.ts";
 import { promptCompletion } from "./prompt-completion.ts";
 import { questionContext } from "./question-context.ts";
 import { sharegpt } from "./sharegpt.ts";
+import { sourceTarget } from "./source-target.ts";
 import { taggedWords } from "./tagged-words.ts";
 import { text } from "./text.ts";
 
 /** What language models learn from. */
 export const textFormats = [messages, sharegpt, alpaca, promptCompletion, text] as const;
 
-export const formats = [...textFormats, labelledText, taggedWords, questionContext, choices, anchorPositive] as const;
+export const formats = [...textFormats, sourceTarget, labelledText, taggedWords, questionContext, choices, anchorPositive] as const;
 
 /** The named format, or with "auto" the first that fits all of the first rows.
  * @throws DataError if none fits */

@@ -3,12 +3,13 @@
  * names, which transformers.js reads): input_ids, attention_mask, position_ids and past_key_values.N.key / .value ->
  * logits, present.N.key / .value. Parameters are inputs under their names in the checkpoint.
  */
+import { logitsOf } from "../../models/layers/vocabulary.ts";
 import type { MaskKind, Model, RotaryTables } from "../../models/model.ts";
 import { type ModelHooks, type ParameterSpec, SegmentBuilder } from "../../models/segment-builder.ts";
 import { batchDim, pastTokensDim } from "../../models/segments.ts";
 import type { ParameterStorage } from "../../models/storage.ts";
 import { Graph, type Value } from "../../tensor/graph.ts";
-import { constant, equal, greaterOrEqual, less, logicalAnd, matmul, range, reshape, slice, sub, where } from "../../tensor/ops/index.ts";
+import { constant, equal, greaterOrEqual, less, logicalAnd, range, reshape, slice, sub, where } from "../../tensor/ops/index.ts";
 import { addDims, type Dim, dim, multiplyDims } from "../../tensor/shape.ts";
 
 export interface WholeGraphOptions {
@@ -67,8 +68,7 @@ export function buildDecoderGraph({ model, hooks, storageOf }: WholeGraphOptions
     });
   }
   const logits = segment("", (build) => {
-    const { features, vocabulary } = model.head(build, reshape(hidden, [multiplyDims(batchDim, T), model.hiddenSize]));
-    return matmul(features, build.parameter(vocabulary), { transposeB: true });
+    return logitsOf(model.head(build, reshape(hidden, [multiplyDims(batchDim, T), model.hiddenSize])), build);
   });
   graph.output("logits", reshape(logits, [batchDim, T, model.vocabSize]));
   return { graph, parameters, tables };

@@ -4,20 +4,13 @@
  */
 import { UnsupportedError } from "../../base/errors.ts";
 import type { Value } from "../../tensor/graph.ts";
-import { add, gelu, layerNorm, relu, silu, split } from "../../tensor/ops/index.ts";
+import { add, layerNorm, split } from "../../tensor/ops/index.ts";
 import { ConfigReader } from "../config-reader.ts";
+import { activations } from "../layers/activations.ts";
 import { attention } from "../layers/attention.ts";
 import { decoderLabelHeads } from "../layers/label-heads.ts";
 import type { BlockOutput, ModelFamily } from "../model.ts";
 import type { SegmentBuilder } from "../segment-builder.ts";
-
-const activations: Record<string, (x: Value) => Value> = {
-  gelu_new: (x) => gelu(x, { approximate: "tanh" }),
-  gelu_pytorch_tanh: (x) => gelu(x, { approximate: "tanh" }),
-  gelu: (x) => gelu(x, { approximate: "none" }),
-  relu,
-  silu,
-};
 
 export const gpt2 = {
   name: "gpt2",

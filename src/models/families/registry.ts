@@ -2,21 +2,23 @@
 
 import { CheckpointError } from "../../base/errors.ts";
 import { lookUp } from "../../base/registry.ts";
-import type { Model } from "../model.ts";
+import type { CheckpointContent, Model, ModelFamily } from "../model.ts";
+import { bert } from "./bert.ts";
 import { gpt2 } from "./gpt2.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
 import { smollm3 } from "./smollm3.ts";
+import { t5 } from "./t5.ts";
 
-export const families = [gpt2, llama, mistral, qwen2, qwen3, smollm3] as const;
+export const families = [bert, gpt2, llama, mistral, qwen2, qwen3, smollm3, t5] as const;
 
-/** The model that a parsed config.json describes.
+/** The model that a parsed config.json describes; `file` settles what it leaves open.
  * @throws CheckpointError if `model_type` is missing; UnsupportedError, listing the families, if it is unknown */
-export function createModel(config: Readonly<Record<string, unknown>>): Model {
+export function createModel(config: Readonly<Record<string, unknown>>, file?: CheckpointContent): Model {
   const modelType = config.model_type;
   if (typeof modelType !== "string")
     throw new CheckpointError('config.json lacks "model_type". Copy the config.json that belongs to these weights.');
-  return lookUp("model_type", families, modelType).create(config);
+  return lookUp<ModelFamily>("model_type", families, modelType).create(config, file);
 }
