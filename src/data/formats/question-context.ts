@@ -2,7 +2,8 @@
 import { DataError } from "../../base/errors.ts";
 import { type DataFormat, isText } from "./format.ts";
 
-interface Answer {
+/** Text of an answer, and the index of its first character in the context. */
+export interface Answer {
   readonly text: string;
   readonly start: number;
 }
