@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { ConfigError, DataError } from "../base/errors.ts";
 import { wholeDocument } from "../data/collators.ts";
-import { labelledText } from "../data/formats/labelled-text.ts";
+import { labelledText, readTexts } from "../data/formats/labelled-text.ts";
 import { fitDocument } from "../data/tokenizers/fit-document.ts";
 import type { ScoredDocument } from "../evaluation/held-out.ts";
 import type { Scores } from "../evaluation/task-metrics/task-metric.ts";
@@ -164,8 +164,8 @@ function inferenceOf({ labels, problemType }: Labelling): Inference {
     reads: "text, and text_pair where two texts belong together",
     prepare: (rows, { tokenizer, maxLength }) =>
       rows.map((source) => {
-        const pair = source.row.text_pair === undefined ? undefined : textOf(source, "text_pair");
-        const { isTruncated, ...document } = fitDocument(tokenizer, { text: textOf(source, "text"), pair, maxLength });
+        const { text = textOf(source, "text"), pair } = readTexts(source.row);
+        const { isTruncated, ...document } = fitDocument(tokenizer, { text, pair, maxLength });
         if (document.inputIds.length === 0) throw new DataError(`${source.at}: the text has no tokens.`);
         return { ...document, labels: new Int32Array(0), target: labels.map(() => 0) };
       }),
