@@ -57,7 +57,7 @@ export interface HeadOutput {
   readonly features: Value;
   /** Vocabulary matrix [V, C]: asked for by name, so that rows can be gathered from it before any cast. */
   readonly vocabulary: ParameterSpec;
-  /** Added to the logits, [V]. */
+  /** Added to the logits, V numbers in any shape. */
   readonly bias?: ParameterSpec;
 }
 

@@ -6,10 +6,11 @@
  *    the spread part is <h, mean of W>.
  */
 import { z } from "zod";
-import { sumOverVocabulary } from "../models/layers/vocabulary.ts";
+import { biasOf, sumOverVocabulary } from "../models/layers/vocabulary.ts";
 import {
   add,
   constant,
+  gather,
   greaterOrEqual,
   matmul,
   maximum,
@@ -41,7 +42,7 @@ export const causalLm = {
     const { features, vocabulary, bias } = head;
     const N = features.shape[0]!;
     const projected = reduceSum(mul(features, build.rows(vocabulary, labels)), [-1]); // [N]
-    const labelLogits = bias ? add(projected, build.rows(bias, labels)) : projected;
+    const labelLogits = bias ? add(projected, gather(biasOf(bias, build), labels)) : projected;
     const { normaliser, largest: best } = sumOverVocabulary(head, build);
     const expected = config.labelSmoothing === 0 ? labelLogits : smoothed(config.labelSmoothing);
     const targetLosses = sub(normaliser, expected);
@@ -53,7 +54,7 @@ export const causalLm = {
     function smoothed(share: number) {
       const mean = reduceMean(build.parameter(vocabulary), [0], { keepDims: true }); // [1, C]
       const spread = reshape(matmul(features, mean, { transposeB: true }), [N]);
-      const whole = bias ? add(spread, reduceMean(build.parameter(bias), [0])) : spread;
+      const whole = bias ? add(spread, reduceMean(biasOf(bias, build), [0])) : spread;
       return add(mul(labelLogits, 1 - share), mul(whole, share));
     }
   },

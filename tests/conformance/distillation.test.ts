@@ -133,10 +133,10 @@ describe("a reference model in the engine", () => {
   });
 
   it("is the causal-lm objective where only the labels count, and evaluates as that always", async () => {
-    const plain = await openTinyModel({ folder: folder("llama"), attach: () => full.attach() });
-    const teacher = await openTinyModel({ folder: folder("gpt2"), attach: () => full.attach() });
+    const plain = await openTinyModel({ folder: folder("llama"), attach: (target) => full.attach(target) });
+    const teacher = await openTinyModel({ folder: folder("gpt2"), attach: (target) => full.attach(target) });
     const distilled = await openTinyModel({
-      ...{ folder: folder("llama"), attach: () => full.attach(), reference: () => teacher },
+      ...{ folder: folder("llama"), attach: (target) => full.attach(target), reference: () => teacher },
       objective: { objective: distillation, config: configOf({ labelWeight: 1, divergenceWeight: 0 }) },
     });
     const [a, b] = [await plain.engine.accumulate(batch, step), await distilled.engine.accumulate(batch, step)];
@@ -146,9 +146,9 @@ describe("a reference model in the engine", () => {
   });
 
   it("learns a teacher of another family and width", async () => {
-    const teacher = await openTinyModel({ folder: folder("gpt2"), attach: () => full.attach() });
+    const teacher = await openTinyModel({ folder: folder("gpt2"), attach: (target) => full.attach(target) });
     const { engine } = await openTinyModel({
-      ...{ folder: folder("llama"), attach: () => full.attach(), reference: () => teacher },
+      ...{ folder: folder("llama"), attach: (target) => full.attach(target), reference: () => teacher },
       objective: { objective: distillation, config: configOf({ labelWeight: 0, divergenceWeight: 1 }) },
     });
     const losses: number[] = [];
@@ -180,7 +180,7 @@ describe("the likeliest predictions of a teacher, kept in a file", () => {
   });
 
   async function openStudents(k: number) {
-    const teacher = await openTinyModel({ folder: folder("gpt2"), attach: () => full.attach() });
+    const teacher = await openTinyModel({ folder: folder("gpt2"), attach: (target) => full.attach(target) });
     const { index, documents } = indexDocuments(examples);
     const pass = new ReferencePass(teacher, backend);
     const temperature = 1.5;
@@ -190,7 +190,7 @@ describe("the likeliest predictions of a teacher, kept in a file", () => {
     const referenceTop = await openTopPredictions(inMemory(Buffer.concat(pieces)), { index, k });
     const student = (more: object, extra: object) =>
       openTinyModel({
-        ...{ folder: folder("llama"), attach: () => full.attach(), ...extra },
+        ...{ folder: folder("llama"), attach: (target) => full.attach(target), ...extra },
         objective: { objective: distillation, config: configOf({ teacher: "other", temperature, labelWeight: 0.3, ...more }) },
       });
     return {
@@ -201,7 +201,7 @@ describe("the likeliest predictions of a teacher, kept in a file", () => {
   }
 
   it("are the whole distillation where k is the size of the vocabulary", async () => {
-    const { vocabSize } = (await openTinyModel({ folder: folder("gpt2"), attach: () => full.attach() })).model;
+    const { vocabSize } = (await openTinyModel({ folder: folder("gpt2"), attach: (target) => full.attach(target) })).model;
     const { whole, top } = await openStudents(vocabSize);
     const [expected, found] = [await whole.engine.accumulate(packed, settings), await top.engine.accumulate(packed, settings)];
     expect(found.lossSum / expected.lossSum).toBeCloseTo(1, 5);

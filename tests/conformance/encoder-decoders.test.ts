@@ -43,7 +43,7 @@ describe.each(readdirSync(`${reference}encoder-decoders`))("%s", (name) => {
     "agrees with transformers, pairs $pairs (activation checkpointing: $activationCheckpointing)",
     async ({ batch, activationCheckpointing }) => {
       const { engine, store } = await openTinyModel({
-        ...{ folder, attach: () => full.attach(), optimizer: { learningRate, weightDecay, epsilon }, activationCheckpointing },
+        ...{ folder, attach: (target) => full.attach(target), optimizer: { learningRate, weightDecay, epsilon }, activationCheckpointing },
       });
       const { lossSum, tokens } = await engine.accumulate(batch, step);
       expect(Math.abs(lossSum / tokens - expected.loss)).toBeLessThan(1e-5);
@@ -55,7 +55,8 @@ describe.each(readdirSync(`${reference}encoder-decoders`))("%s", (name) => {
     },
   );
 
-  it.each(["encoder.*", "decoder.*"])("gives %s alone the gradients that it has among all", async (trainable) => {
+  it.each(["encoder", "decoder"])("gives the %s alone the gradients that it has among all", async (stack) => {
+    const trainable = `${name === "bart" ? "model." : ""}${stack}.*`;
     const { engine, store } = await openTinyModel({
       folder,
       attach: (target) => freeze.attach(target, { name: "freeze", trainable: [trainable] }),
@@ -63,7 +64,7 @@ describe.each(readdirSync(`${reference}encoder-decoders`))("%s", (name) => {
     await engine.accumulate(inRows, step);
     const trained = Object.entries(expected.gradients).filter(([parameter]) => parameter.startsWith(trainable.slice(0, -1)));
     for (const [parameter, summary] of trained) expectSummary(parameter, store.parameters.get(parameter)!.gradient!, summary, 1e-4);
-    expect(store.parameters.get("shared.weight")?.gradient).toBeUndefined();
+    expect([...store.parameters.values()].filter(({ gradient }) => gradient).length).toBe(trained.length);
   });
 
   it("learns with LoRA on both stacks", async () => {

@@ -38,7 +38,7 @@ describe.each(readdirSync(`${reference}encoders`))("%s", (name) => {
     "agrees with transformers, documents $documents (activation checkpointing: $activationCheckpointing)",
     async ({ batch, activationCheckpointing }) => {
       const { engine, store } = await openTinyModel({
-        ...{ folder, attach: () => full.attach(), optimizer: { learningRate, weightDecay, epsilon }, activationCheckpointing },
+        ...{ folder, attach: (target) => full.attach(target), optimizer: { learningRate, weightDecay, epsilon }, activationCheckpointing },
       });
       const { lossSum, tokens } = await engine.accumulate(batch, { gradientScale: 1 / batch.targetLabels.length, seed: 0 });
       expect(Math.abs(lossSum / tokens - expected.loss)).toBeLessThan(1e-5);

@@ -35,7 +35,7 @@ describe.each(readdirSync(`${reference}label-heads`))("%s", (name) => {
   const { learningRate, weightDecay, epsilon } = expected.optimizer;
   const open = () =>
     openTinyModel({
-      ...{ folder, head, attach: () => full.attach(), optimizer: { learningRate, weightDecay, epsilon } },
+      ...{ folder, head, attach: (target) => full.attach(target), optimizer: { learningRate, weightDecay, epsilon } },
       objective: { objective: objectiveOf(config), config: {} },
     });
   const examples = expected.inputIds.map((ids, i) => ({

@@ -15,6 +15,11 @@ RECIPE = (
 )
 PAD = 0
 T5 = dict(vocab_size=VOCAB, d_model=24, d_kv=6, d_ff=32, num_layers=2, num_decoder_layers=3, num_heads=3, dropout_rate=0.0, pad_token_id=PAD, eos_token_id=1, decoder_start_token_id=0)
+BART = dict(
+    vocab_size=VOCAB, d_model=24, encoder_layers=2, decoder_layers=2, encoder_attention_heads=3, decoder_attention_heads=3, encoder_ffn_dim=32,
+    decoder_ffn_dim=32, max_position_embeddings=40, dropout=0.0, scale_embedding=True, pad_token_id=PAD, bos_token_id=1, eos_token_id=2, decoder_start_token_id=2,
+    forced_eos_token_id=2,
+)  # fmt: skip
 # Few buckets and a short greatest distance, so that all of them occur.
 BUCKETS = dict(relative_attention_num_buckets=8, relative_attention_max_distance=10)
 
@@ -23,8 +28,10 @@ CASES = {
     "t5": ("T5ForConditionalGeneration", {**T5, **BUCKETS}),
     "t5-gated": ("T5ForConditionalGeneration", {**T5, **BUCKETS, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}),
 }
+CASES["mt5"] = ("MT5ForConditionalGeneration", {**T5, **BUCKETS, "feed_forward_proj": "gated-gelu"})
+CASES["bart"] = ("BartForConditionalGeneration", BART)
 # T5 v1.1 and Flan-T5: a head of their own. transformers ties by what the file holds, whatever the config says.
-UNTIED = {"t5-gated"}
+UNTIED = {"t5-gated", "mt5"}
 SOURCES, TARGETS = [9, 14], [7, 5]
 
 
@@ -42,6 +49,8 @@ def write_case(name, seed):
     if name in UNTIED:
         model.lm_head.weight = torch.nn.Parameter(torch.empty_like(model.lm_head.weight))
     perturb(model.named_parameters(), seed)
+    if hasattr(model, "final_logits_bias"):
+        model.final_logits_bias.copy_(torch.randn(model.final_logits_bias.shape, generator=torch.Generator().manual_seed(seed)))
     model.save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
     sources = [(random_tokens((n,), VOCAB - 3, seed + n) + 3).tolist() for n in SOURCES]

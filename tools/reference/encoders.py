@@ -19,9 +19,15 @@ ENCODER = dict(
     hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
 )  # fmt: skip
 
+DISTIL = dict(
+    vocab_size=VOCAB, dim=32, hidden_dim=48, n_layers=2, n_heads=4, max_position_embeddings=40, pad_token_id=PAD, dropout=0.0, attention_dropout=0.0,
+)  # fmt: skip
+
 # name: (class, options of its config, whether it reads token types)
 CASES = {
     "bert": ("BertForMaskedLM", ENCODER, True),
+    "roberta": ("RobertaForMaskedLM", dict(ENCODER, pad_token_id=1, type_vocab_size=1), False),
+    "distilbert": ("DistilBertForMaskedLM", DISTIL, False),
 }
 LENGTHS = [13, 9]
 
@@ -37,9 +43,11 @@ def write_case(name, seed):
     (folder / "generation_config.json").unlink(missing_ok=True)
     width = max(LENGTHS)
     mask = torch.tensor([[1] * n + [0] * (width - n) for n in LENGTHS])
-    input_ids = (random_tokens((2, width), VOCAB - 3, seed) + 3) * mask + PAD * (1 - mask)
+    pad = options["pad_token_id"]
+    input_ids = (random_tokens((2, width), VOCAB - 3, seed) + 3) * mask + pad * (1 - mask)
     types = torch.zeros_like(input_ids)
-    types[0, LENGTHS[0] // 2 : LENGTHS[0]] = 1
+    if has_types:
+        types[0, LENGTHS[0] // 2 : LENGTHS[0]] = 1
     labels = torch.where((torch.arange(width)[None] % 3 == 1) & (mask == 1), random_tokens((2, width), VOCAB, seed + 1), -100)
     inputs = dict(input_ids=input_ids, attention_mask=mask, labels=labels, **({"token_type_ids": types} if has_types else {}))
     output = model(**inputs)

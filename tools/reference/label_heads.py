@@ -5,7 +5,7 @@ import shutil
 import torch
 import transformers
 
-from encoders import ENCODER
+from encoders import DISTIL, ENCODER
 from families import DECODER, OPTIMIZER, VOCAB, adamw
 from fixture import ROOT, number, numbers, perturb, random_tokens, summaries, write_fixture
 
@@ -25,6 +25,8 @@ CASES = {
     "qwen3-regression": ("Qwen3ForSequenceClassification", dict(DECODER, head_dim=12), REGRESSION, 1, [0.7, -1.3]),
 }
 CASES["bert-single"] = ("BertForSequenceClassification", ENCODER, SINGLE, 3, [0, 2])
+CASES["roberta-multi"] = ("RobertaForSequenceClassification", dict(ENCODER, type_vocab_size=1), MULTI, 3, [[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
+CASES["distilbert-single"] = ("DistilBertForSequenceClassification", DISTIL, SINGLE, 3, [2, 1])
 LENGTHS = [9, 12]
 
 

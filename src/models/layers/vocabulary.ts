@@ -2,8 +2,9 @@
 
 import type { Value } from "../../tensor/graph.ts";
 import { add, concat, logSumExp, matmul, projectedLogSumExp, reduceMax, reshape, stopGradient } from "../../tensor/ops/index.ts";
+import { sizeOf } from "../../tensor/shape.ts";
 import type { HeadOutput } from "../model.ts";
-import type { SegmentBuilder } from "../segment-builder.ts";
+import type { ParameterSpec, SegmentBuilder } from "../segment-builder.ts";
 
 /** Rows of a frozen vocabulary matrix that are taken at once: 512 rows of logits are 8 MB, and the products still run at full speed. */
 const pieceRows = 4096;
@@ -11,8 +12,14 @@ const pieceRows = 4096;
 /** [N, V]. */
 export function logitsOf({ features, vocabulary, bias }: HeadOutput, build: SegmentBuilder): Value {
   const logits = matmul(features, build.parameter(vocabulary), { transposeB: true });
-  return bias ? add(logits, build.parameter(bias)) : logits;
+  return bias ? add(logits, biasOf(bias, build)) : logits;
 }
+
+/** [V]. */
+export const biasOf = (bias: ParameterSpec, build: SegmentBuilder): Value => {
+  const value = build.parameter(bias);
+  return reshape(value, [sizeOf(value.shape)]);
+};
 
 export interface VocabularySums {
   /** Log of the sum of exp(logits), [N]. */
