@@ -86,7 +86,7 @@ describe.each(readdirSync(`${reference}task-heads`))("%s", (name) => {
     ["packed into one row", [documents]],
   ])("agrees, documents %s", async (_, sequences) => {
     const { engine, store } = await openTinyModel({
-      ...{ folder, head, attach: () => full.attach(), optimizer: { learningRate, weightDecay, epsilon } },
+      ...{ folder, head, attach: full.attach, optimizer: { learningRate, weightDecay, epsilon } },
       objective: { objective, config: {} },
     });
     const batch = collate(sequences, collator);
