@@ -99,7 +99,7 @@ async function compileStack(
   const embedding = await compileSegment(backend, { segment: embeddingSegment, trains, inputGradients: [], keepNothing });
   const blocks: CompiledSegment[] = [];
   for (let layer = 0; layer < stack.numHiddenLayers; layer++) {
-    const segment = buildBlock(context, { layer, cached: false });
+    const segment = buildBlock(context, { layer });
     const inputGradients = [...(reached ? ["hidden"] : []), ...(encoderReached ? ["encoderHidden"] : [])];
     blocks.push(await compileSegment(backend, { segment, trains, inputGradients, keepNothing }));
     reached ||= encoderReached || trainsAny(segment, trains);
@@ -135,7 +135,7 @@ async function compileForward(
   const embedding = await compileSegment(backend, { segment: buildEmbedding(context), ...nothing });
   const blocks: CompiledSegment[] = [];
   for (let layer = 0; layer < stack.numHiddenLayers; layer++) {
-    blocks.push(await compileSegment(backend, { segment: buildBlock(context, { layer, cached: false }), ...nothing }));
+    blocks.push(await compileSegment(backend, { segment: buildBlock(context, { layer }), ...nothing }));
   }
   return { stack, embedding, blocks };
 }

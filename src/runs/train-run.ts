@@ -9,7 +9,7 @@ import { encodeAdapter } from "../execution/adapter-files.ts";
 import type { LoadedModel } from "../execution/loaded-model.ts";
 import { mergedCheckpointFiles } from "../export/merged-checkpoint.ts";
 import { createDecoder } from "../generation/decoder.ts";
-import { generate } from "../generation/generate.ts";
+import { generateBatch } from "../generation/generate.ts";
 import { createCheckpointStore } from "../trainers/checkpoint.ts";
 import { type EvaluationEvent, type StepEvent, type TrainingOutcome, trainSupervised } from "../trainers/supervised.ts";
 import { taskFile } from "./bind-task.ts";
@@ -238,26 +238,15 @@ async function answerSamples(loaded: LoadedModel, prompts: readonly string[]): P
   const decoder = await createDecoder(loaded);
   const { tokenizer, model } = loaded;
   const template = chatTemplateOf(tokenizer);
-  const answers: string[] = [];
-  for (const prompt of prompts) {
-    decoder.reset();
-    const promptIds = tokenizer.encode(template.render([{ role: "user", content: prompt }], { addGenerationPrompt: true }));
-    let answer = "";
-    const eosTokenIds = tokenizer.eosTokenId === undefined ? [] : [tokenizer.eosTokenId];
-    for await (const { text } of generate({
-      decoder,
-      tokenizer,
-      promptIds,
-      sampling: { temperature: 0 },
-      maxNewTokens: 64,
-      maxLength: model.maxPositionEmbeddings,
-      eosTokenIds,
-      seed: 0,
-    }))
-      answer += text;
-    answers.push(answer.trim());
-  }
-  return answers;
+  const answers = await generateBatch({
+    ...{ decoder, tokenizer, sampling: { temperature: 0 }, maxNewTokens: 64, seed: 0 },
+    maxLength: model.maxPositionEmbeddings,
+    eosTokenIds: tokenizer.eosTokenId === undefined ? [] : [tokenizer.eosTokenId],
+    prompts: prompts.map((prompt) => ({
+      ids: tokenizer.encode(template.render([{ role: "user", content: prompt }], { addGenerationPrompt: true })),
+    })),
+  });
+  return answers.map(([answer]) => answer!.text.trim());
 }
 
 async function writeModel({

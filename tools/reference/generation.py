@@ -1,4 +1,6 @@
-"""What transformers' logits processors make of given logits, and greedy continuations of the tiny models."""
+"""What transformers' logits processors make of given logits, and what its generate() makes of prompts for the tiny models."""
+
+import copy
 
 import torch
 from transformers import AutoModelForCausalLM
@@ -13,11 +15,17 @@ GREEDY_SEEDS = {"llama": 510, "gpt2": 511, "mistral": 522, "smollm3": 513}  # ch
 # Each option's processor, in the order in which generate() applies them.
 PROCESSORS = {
     "repetitionPenalty": "RepetitionPenaltyLogitsProcessor",
+    "noRepeatNgramSize": "NoRepeatNGramLogitsProcessor",
+    "minNewTokens": "MinNewTokensLengthLogitsProcessor",
     "temperature": "TemperatureLogitsWarper",
     "topK": "TopKLogitsWarper",
     "topP": "TopPLogitsWarper",
     "minP": "MinPLogitsWarper",
+    "typicalP": "TypicalLogitsWarper",
+    "epsilonCutoff": "EpsilonLogitsWarper",
 }
+END_TOKENS = [3, 8]
+PROMPT_TOKENS = 2
 CASES = [
     dict(temperature=0.7),
     dict(temperature=2.5),
@@ -33,23 +41,75 @@ CASES = [
     dict(repetitionPenalty=0.8),
     dict(temperature=0.7, topK=6, topP=0.8),
     dict(repetitionPenalty=1.2, temperature=1.5, topK=10, topP=0.9, minP=0.1),
+    dict(noRepeatNgramSize=1),
+    dict(noRepeatNgramSize=2),
+    dict(noRepeatNgramSize=3),
+    dict(noRepeatNgramSize=9),
+    dict(minNewTokens=5),
+    dict(minNewTokens=6),
+    dict(minNewTokens=7),
+    dict(typicalP=0.2),
+    dict(typicalP=0.9),
+    dict(epsilonCutoff=0.03),
+    dict(epsilonCutoff=0.9),
+    dict(repetitionPenalty=1.2, noRepeatNgramSize=2, temperature=0.8, topK=12, typicalP=0.8, epsilonCutoff=0.05),
 ]
+# What was generated before; of the second half of the cases with runs that come twice.
+PREVIOUS = [[1, 5, 5, 9], [0, 2, 15, 3]]
+REPEATING = [[4, 7, 4, 7, 11, 2, 4, 7], [6, 6, 1, 6, 6, 1, 6, 6]]
+REPEATING_FROM = 14
+
+BATCHES = {  # prompt lengths of each row, and a seed
+    "llama": ([6, 2, 9], 520),
+    "gpt2": ([3, 8, 5], 541),
+    "mistral": ([12, 4], 522),  # its window is shorter than the longest prompt
+    "smollm3": ([2, 7], 523),
+}
+ENDS = list(range(5, 15))  # so many end tokens that some texts end before others
+BEAM_CASES = [
+    dict(numBeams=2),
+    dict(numBeams=4, numReturnSequences=4),
+    dict(numBeams=3, lengthPenalty=0.0, numReturnSequences=3),
+    dict(numBeams=3, lengthPenalty=2.0, numReturnSequences=3),
+    dict(numBeams=3, lengthPenalty=-1.0, numReturnSequences=2),
+    dict(numBeams=3, earlyStopping=True, numReturnSequences=3),
+    dict(numBeams=3, earlyStopping="never", numReturnSequences=3),
+    dict(numBeams=3, earlyStopping="never", lengthPenalty=-0.5, numReturnSequences=3),
+    dict(numBeams=4, noRepeatNgramSize=2, numReturnSequences=2),
+    dict(numBeams=3, minNewTokens=6, numReturnSequences=3),
+    dict(numBeams=3, repetitionPenalty=1.4, noRepeatNgramSize=3, minNewTokens=2),
+]
+GENERATE_NAMES = {
+    "numBeams": "num_beams",
+    "numReturnSequences": "num_return_sequences",
+    "lengthPenalty": "length_penalty",
+    "earlyStopping": "early_stopping",
+    "noRepeatNgramSize": "no_repeat_ngram_size",
+    "minNewTokens": "min_new_tokens",
+    "repetitionPenalty": "repetition_penalty",
+}
+
+
+def create_processor(option, value):
+    arguments = [PROMPT_TOKENS, value, torch.tensor(END_TOKENS)] if option == "minNewTokens" else [value]
+    return getattr(logits_process, PROCESSORS[option])(*arguments)
 
 
 def process(options, input_ids, logits):
     scores = logits.clone()
-    for option, class_name in PROCESSORS.items():
+    for option in PROCESSORS:
         if option in options:
-            scores = getattr(logits_process, class_name)(options[option])(input_ids, scores)
-    return {"options": options, "processed": numbers(scores), "probabilities": numbers(scores.softmax(-1))}
+            scores = create_processor(option, options[option])(input_ids, scores)
+    return {"options": options, "inputIds": input_ids.tolist(), "processed": numbers(scores), "probabilities": numbers(scores.softmax(-1))}
 
 
 def write_processors():
     generator = torch.Generator().manual_seed(500)
     logits = torch.tensor(numbers(2 * torch.randn(2, VOCABULARY, generator=generator), 4))
-    input_ids = torch.tensor([[1, 5, 5, 9], [0, 2, 15, 3]])  # what was generated so far; a repeated token is penalised once
-    content = {"inputIds": input_ids.tolist(), "logits": numbers(logits), "cases": [process(options, input_ids, logits) for options in CASES]}
-    recipe = "transformers LogitsProcessor classes in generate()'s order: repetition penalty, temperature, top-k, top-p, min-p; null is minus infinity; probabilities is the softmax"
+    previous = [torch.tensor(PREVIOUS if i < REPEATING_FROM else REPEATING) for i in range(len(CASES))]
+    cases = [process(options, input_ids, logits) for options, input_ids in zip(CASES, previous)]
+    content = {"logits": numbers(logits), "endTokens": END_TOKENS, "promptTokens": PROMPT_TOKENS, "cases": cases}
+    recipe = "transformers LogitsProcessor classes in generate()'s order; null is minus infinity; probabilities is the softmax"
     write_fixture("generation/processors.json", recipe, content)
 
 
@@ -76,9 +136,54 @@ def write_greedy():
     write_fixture("generation/greedy.json", recipe, {"newTokens": NEW_TOKENS, "cases": cases})
 
 
+def padded(rows):
+    """Rows of different lengths, padded on the left as generate() wants them, with their mask."""
+    longest = max(len(row) for row in rows)
+    ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows])
+    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
+    return ids, mask
+
+
+def generated(model, prompts, **options):
+    """The new tokens of every text up to its end token, and the scores of beam search."""
+    input_ids, attention_mask = padded(prompts)
+    options = dict(do_sample=False, max_new_tokens=NEW_TOKENS, eos_token_id=ENDS, pad_token_id=0, **options)
+    output = model.generate(input_ids, attention_mask=attention_mask, return_dict_in_generate=True, output_scores=True, **options)
+    texts = []
+    for row in output.sequences[:, input_ids.shape[1] :].tolist():
+        end = next((i for i, token in enumerate(row) if token in ENDS), len(row) - 1)
+        texts.append(row[: end + 1])
+    return texts, output.get("sequences_scores")
+
+
+def write_batches():
+    """One call of generate() for several prompts. Each alone gives the same tokens in float64, so that none hangs on rounding."""
+    families = {}
+    for family, (lengths, seed) in BATCHES.items():
+        model = AutoModelForCausalLM.from_pretrained(ROOT / "families" / family, attn_implementation="eager").eval()
+        exact = copy.deepcopy(model).double()
+        prompts = [random_tokens((1, length), VOCAB, seed + i)[0].tolist() for i, length in enumerate(lengths)]
+        cases = []
+        for options in [dict(), *BEAM_CASES]:
+            arguments = {GENERATE_NAMES[name]: value for name, value in options.items()}
+            texts, scores = generated(model, prompts, **arguments)
+            alone = [text for prompt in prompts for text in generated(exact, [prompt], **arguments)[0]]
+            assert texts == alone, f"{family} {options}: depends on rounding; choose another seed"
+            count = options.get("numReturnSequences", 1)
+            ids = [texts[i : i + count] for i in range(0, len(texts), count)]
+            case = {"options": options, "ids": ids}
+            if scores is not None:
+                case["scores"] = [numbers(scores[i : i + count]) for i in range(0, len(texts), count)]
+            cases.append(case)
+        families[family] = {"base": f"families/{family}", "prompts": prompts, "cases": cases}
+    recipe = "generate(do_sample=False) on prompts of different lengths, padded on the left; ids up to and with the first end token; scores are sequences_scores"
+    write_fixture("generation/batches.json", recipe, {"newTokens": NEW_TOKENS, "endTokens": ENDS, "families": families})
+
+
 def main():
     write_processors()
     write_greedy()
+    write_batches()
 
 
 if __name__ == "__main__":

@@ -15,6 +15,13 @@ export function exponentials(logits: Float32Array): { weights: Float64Array; sum
   return { weights, sum };
 }
 
+/** Logarithms of softmax, [V]. @throws DivergenceError as above */
+export function logSoftmax(logits: Float32Array): Float32Array {
+  const largest = logits[largestIndex(logits)]!;
+  const normaliser = largest + Math.log(exponentials(logits).sum);
+  return logits.map((logit) => logit - normaliser);
+}
+
 /** The index of the largest logit [V], the first of equal ones.
  * @throws DivergenceError as above */
 export function largestIndex(logits: Float32Array): number {
