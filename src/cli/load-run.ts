@@ -20,6 +20,8 @@ export interface ModelChoice {
   readonly device: string;
   /** True if the command can switch between adapters. */
   readonly takesSeveral?: boolean;
+  /** Of a model that was trained for no task of labels: what to bind it to; a language model where absent. */
+  readonly defaultTask?: Readonly<Record<string, unknown>> | undefined;
 }
 
 export interface OpenedModel {
@@ -34,7 +36,13 @@ export interface OpenedModel {
 }
 
 /** @throws ConfigError if a run folder has neither an adapter nor a model, or there are more adapters than the command takes */
-export async function openChosenModel({ model, adapter = [], device, takesSeveral = false }: ModelChoice): Promise<OpenedModel> {
+export async function openChosenModel({
+  model,
+  adapter = [],
+  device,
+  takesSeveral = false,
+  defaultTask,
+}: ModelChoice): Promise<OpenedModel> {
   const run = await runFolder(model);
   const given = await Promise.all([adapter].flat().map(async (path) => (await runFolder(path))?.adapterPath ?? path));
   const adapterPaths = run?.adapterPath === undefined ? given : [run.adapterPath, ...given];
@@ -42,7 +50,7 @@ export async function openChosenModel({ model, adapter = [], device, takesSevera
     throw new ConfigError(`${adapterPaths.length} adapters are named (${adapterPaths.join(", ")}); this command takes one.`);
   const adapters = await Promise.all(adapterPaths.map((path) => readAdapter(openFolder(path))));
   const basePath = await resolveModelPath(run?.basePath ?? model);
-  const task = await findTask(basePath, adapterPaths[0]);
+  const task = await findTask({ basePath, adapterPath: adapterPaths[0], defaultTask });
   const loaded = await openModel({
     folder: openFolder(basePath),
     ...(task && { task }),
@@ -53,14 +61,20 @@ export async function openChosenModel({ model, adapter = [], device, takesSevera
 }
 
 /** The task that an adapter was trained for, or that a checkpoint's class is for; undefined for language models. */
-async function findTask(basePath: string, adapterPath: string | undefined): Promise<BoundTask | undefined> {
+async function findTask({ basePath, adapterPath, defaultTask }: TaskPlaces): Promise<BoundTask | undefined> {
   const config = await readJson(openFolder(basePath), "config.json");
   for (const path of adapterPath === undefined ? [basePath] : [adapterPath, basePath]) {
     const folder = openFolder(path);
     if (await folder.has(taskFile)) return bindAgain(await readJson(folder, taskFile), config);
   }
   const name = headOfCheckpoint(config);
-  return name && bindAgain({ name }, config);
+  const chosen = name ? { name } : defaultTask;
+  return chosen && bindAgain(chosen, config);
+}
+
+interface TaskPlaces extends Pick<ModelChoice, "defaultTask"> {
+  readonly basePath: string;
+  readonly adapterPath: string | undefined;
 }
 
 /** Base and adapter of a run's folder; undefined if this is not one. */

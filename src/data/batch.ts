@@ -11,8 +11,12 @@ export interface TokenizedExample {
   readonly tokenTypeIds?: Int32Array;
   /** What the encoder of an encoder-decoder reads; `inputIds` are then the decoder's. */
   readonly encoderInputIds?: Int32Array;
-  /** What tasks over whole documents say of this one: the class, or one number for each label. */
+  /** What tasks over whole documents say of this one: the class, one number for each label, first and last token of an answer. */
   readonly target?: readonly number[];
+  /** Further documents that belong to this one and always share its batch: the other choices of a question, what an anchor is compared with. */
+  readonly companions?: readonly TokenizedExample[];
+  /** What the task keeps of the row, so that it can score and show what the model says of it. */
+  readonly notes?: unknown;
 }
 
 /** Values that an objective reads beside labels; integers reach it as int64. */
@@ -42,7 +46,7 @@ export interface Batch extends TokenRows {
   readonly encoder?: TokenRows;
   /** [N]: flat index into B * T of each row that the head reads. */
   readonly targetPositions: Int32Array;
-  /** [N], or one for each document where the head pools several rows: the token to predict (already shifted, never across documents) or the class. */
+  /** The token to predict (already shifted, never across documents) or the class: one for each row [N], for each document whose rows are pooled, or for each example of several documents. */
   readonly targetLabels: Int32Array;
   /** As long as the labels; 1 where absent. */
   readonly targetWeights?: Float32Array;
@@ -50,4 +54,14 @@ export interface Batch extends TokenRows {
   readonly targets?: Readonly<Record<string, TargetTensor>>;
   /** Tokens that are not padding. */
   readonly tokenCount: number;
+}
+
+/** A batch that still knows its documents. */
+export interface CollatedBatch extends Batch {
+  /** In the order of the rows. */
+  readonly documents: readonly TokenizedExample[];
+  /** [N]: the document of each row of the head. */
+  readonly documentOfRow: Int32Array;
+  /** As long as the labels. */
+  readonly documentOfLabel: Int32Array;
 }

@@ -1,6 +1,6 @@
 /** Examples to batches, the same for the same seed and epoch. */
-import { createRandom } from "../base/random.ts";
-import type { Batch, TokenizedExample, TokenRows } from "./batch.ts";
+import { createRandom, type Random } from "../base/random.ts";
+import type { CollatedBatch, TokenizedExample, TokenRows } from "./batch.ts";
 import { type Collator, nextToken } from "./collators.ts";
 
 export interface BatchOptions {
@@ -22,8 +22,10 @@ export interface BatchOptions {
 /** Lengths are padded up to a multiple of this, so that long sequences divide into chunks. */
 const tokenMultiple = 8;
 
-export function makeBatches({ examples, batchSize, maxLength, packing, lengthBucketing, collator, shuffle }: BatchOptions): Batch[] {
+export function makeBatches(options: BatchOptions): CollatedBatch[] {
+  const { examples, batchSize, maxLength, packing, lengthBucketing, collator, shuffle } = options;
   const random = shuffle && createRandom(Math.imul(shuffle.seed, 1_000_003) + shuffle.epoch);
+  if (examples.some(({ companions }) => companions)) return makeGroupBatches(options, random);
   let sequences: TokenizedExample[][];
   if (packing) sequences = packDocuments(random ? random.shuffle([...examples]) : examples, maxLength);
   else {
@@ -32,14 +34,30 @@ export function makeBatches({ examples, batchSize, maxLength, packing, lengthBuc
     if (lengthBucketing) order.sort((a, b) => Math.ceil(lengthOf(a) / 32) - Math.ceil(lengthOf(b) / 32));
     sequences = order.map((example) => [example]);
   }
-  const batches: Batch[] = [];
+  const batches: CollatedBatch[] = [];
   for (let start = 0; start < sequences.length; start += batchSize)
     batches.push(collate(sequences.slice(start, start + batchSize), collator));
   return random && (lengthBucketing || packing) ? random.shuffle(batches) : batches;
 }
 
+/** Documents that belong together stay in one batch, which then holds `batchSize` examples in as many sequences as they need. */
+function makeGroupBatches(
+  { examples, batchSize, maxLength, packing, collator }: BatchOptions,
+  random: Random | undefined,
+): CollatedBatch[] {
+  const order = random ? random.shuffle([...examples]) : examples;
+  return Array.from({ length: Math.ceil(order.length / batchSize) }, (_, i) => {
+    const documents = order.slice(i * batchSize, (i + 1) * batchSize).flatMap(documentsOf);
+    return collate(packing ? packDocuments(documents, maxLength) : documents.map((document) => [document]), collator);
+  });
+}
+
+/** An example and what belongs to it. */
+export const documentsOf = (example: TokenizedExample): TokenizedExample[] => [example, ...(example.companions ?? [])];
+
 /** Tokens in the longer of its two rows, where an encoder reads one of its own. */
-const lengthOf = ({ inputIds, encoderInputIds }: TokenizedExample): number => Math.max(inputIds.length, encoderInputIds?.length ?? 0);
+export const lengthOf = ({ inputIds, encoderInputIds }: TokenizedExample): number =>
+  Math.max(inputIds.length, encoderInputIds?.length ?? 0);
 
 /** Best fit: each document goes where the least room is left, longest documents first within a window of the shuffled order. */
 export function packDocuments(examples: readonly TokenizedExample[], maxLength: number): TokenizedExample[][] {
@@ -65,21 +83,24 @@ export function packDocuments(examples: readonly TokenizedExample[], maxLength: 
 }
 
 /** One batch from sequences of documents, padded at the end. */
-export function collate(sequences: readonly (readonly TokenizedExample[])[], collator: Collator = nextToken): Batch {
+export function collate(sequences: readonly (readonly TokenizedExample[])[], collator: Collator = nextToken): CollatedBatch {
   const main = layOut(sequences, ({ inputIds, tokenTypeIds }) => ({ inputIds, tokenTypeIds }));
   const reads = sequences.flat().some(({ encoderInputIds }) => encoderInputIds !== undefined);
   const encoder = reads ? layOut(sequences, ({ encoderInputIds }) => ({ inputIds: encoderInputIds! })) : undefined;
   const documents = sequences.flat();
   const rows = documents.map((example) => collator.rowsOf(example));
+  const documentOfRow = Int32Array.from(rows.flatMap((own, d) => own.map(() => d)));
   const { labels, targets } = collator.finish?.(documents.map((example, d) => ({ example, rows: rows[d]!.length }))) ?? {};
   return {
     ...main.rows,
     ...(encoder && { encoder: encoder.rows }),
     batchSize: sequences.length,
     targetPositions: Int32Array.from(rows.flatMap((own, d) => own.map(({ offset }) => main.starts[d]! + offset))),
-    targetLabels: labels ?? Int32Array.from(rows.flatMap((own) => own.map(({ label }) => label))),
+    targetLabels: Int32Array.from(labels ? labels.map(({ label }) => label) : rows.flatMap((own) => own.map(({ label }) => label))),
     ...(targets && { targets }),
     tokenCount: main.tokenCount + (encoder?.tokenCount ?? 0),
+    ...{ documents, documentOfRow },
+    documentOfLabel: labels ? Int32Array.from(labels, ({ document }) => document) : documentOfRow,
   };
 }
 

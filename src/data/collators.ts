@@ -6,7 +6,7 @@ export interface Collator {
   rowsOf(example: TokenizedExample): readonly Target[];
   /** Labels and further inputs of the head, where they do not stand at rows. */
   finish?(documents: readonly CollatedDocument[]): {
-    readonly labels?: Int32Array;
+    readonly labels?: readonly DocumentLabel[];
     readonly targets?: Readonly<Record<string, TargetTensor>>;
   };
 }
@@ -16,11 +16,20 @@ export interface Target {
   readonly label: number;
 }
 
+/** A label that is about a document, counted over the batch. */
+export interface DocumentLabel {
+  readonly document: number;
+  readonly label: number;
+}
+
 export interface CollatedDocument {
   readonly example: TokenizedExample;
   /** Rows of the head that are its own. */
   readonly rows: number;
 }
+
+/** Which tokens of a document stand for it: its first, its last, or the mean of all. */
+export type Pooling = "first" | "last" | "mean" | "all";
 
 const supervised = (labels: readonly number[]): Target[] =>
   labels.flatMap((label, offset) => (label === ignoredLabel ? [] : [{ offset, label }]));
@@ -32,7 +41,7 @@ export const nextToken: Collator = { rowsOf: ({ labels }) => supervised([...labe
 export const sameToken: Collator = { rowsOf: ({ labels }) => supervised([...labels]) };
 
 export interface WholeDocumentOptions {
-  readonly pools: "first" | "last" | "mean" | "all";
+  readonly pools: Pooling;
   /** class: `target` is one class; values: it is one number for each label. */
   readonly target: "class" | "values";
 }
@@ -40,19 +49,23 @@ export interface WholeDocumentOptions {
 /** One label for each document. */
 export function wholeDocument({ pools, target }: WholeDocumentOptions): Collator {
   const classOf = (example: TokenizedExample): number => (target === "class" ? example.target![0]! : 0);
-  const offsets = (length: number): number[] =>
-    pools === "first" ? [0] : pools === "last" ? [length - 1] : Array.from({ length }, (_, i) => i);
   return {
-    rowsOf: (example) => offsets(example.inputIds.length).map((offset) => ({ offset, label: classOf(example) })),
+    rowsOf: (example) => pooledOffsets(example, pools).map((offset) => ({ offset, label: classOf(example) })),
     finish: (documents) => ({
-      ...(pools === "mean" && { labels: Int32Array.from(documents, ({ example }) => classOf(example)) }),
-      targets: { ...(pools === "mean" && lengths(documents)), ...(target === "values" && { values: values(documents) }) },
+      ...(pools === "mean" && { labels: documents.map(({ example }, document) => ({ document, label: classOf(example) })) }),
+      targets: { ...poolingTargets(documents, pools), ...(target === "values" && { values: values(documents) }) },
     }),
   };
 }
 
-/** What a head that pools the mean reads. */
-function lengths(documents: readonly CollatedDocument[]): Record<string, TargetTensor> {
+/** Offsets of the tokens that stand for a document. */
+export function pooledOffsets({ inputIds: { length } }: Pick<TokenizedExample, "inputIds">, pools: Pooling): number[] {
+  return pools === "first" ? [0] : pools === "last" ? [length - 1] : Array.from({ length }, (_, i) => i);
+}
+
+/** What a head that pools the mean reads; nothing for the others. */
+export function poolingTargets(documents: readonly CollatedDocument[], pools: Pooling): Record<string, TargetTensor> {
+  if (pools !== "mean") return {};
   const owners = documents.flatMap(({ rows }, document) => Array.from({ length: rows }, () => document));
   return {
     documentOf: { dims: [owners.length], data: Int32Array.from(owners) },

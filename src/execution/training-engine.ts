@@ -5,8 +5,10 @@
 import type { Backend, HostTensor } from "../backends/backend.ts";
 import type { Batch } from "../data/batch.ts";
 import type { ParameterPiece } from "../models/segment-builder.ts";
-import { printGraph } from "../tensor/graph.ts";
+import { bindDims } from "../tensor/bindings.ts";
+import { type Graph, printGraph } from "../tensor/graph.ts";
 import { peakIntermediateBytes } from "../tensor/liveness.ts";
+import type { DimBindings } from "../tensor/shape.ts";
 import { int64 } from "./batch-context.ts";
 import type { EngineState, EvaluationResult, StepResult, TrainingEngine } from "./engine.ts";
 import { chunksOf, createContexts, type ModelContexts, ModelPass, type ModelPassOptions } from "./model-pass.ts";
@@ -133,13 +135,8 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     const graphs = new Map<string, number>();
     const measure = (segments: readonly CompiledSegment[], sizes: { tokens: number; chunks: number }): void => {
       const bindings = {
-        ...{
-          batch: batch.batchSize,
-          tokenChunk: sizes.tokens / sizes.chunks,
-          positions: sizes.tokens,
-          rows,
-          documents: batch.targetLabels.length,
-        },
+        ...{ batch: batch.batchSize, tokenChunk: sizes.tokens / sizes.chunks, positions: sizes.tokens, rows },
+        ...{ labels: batch.targetLabels.length, ...targetSizes(batch, program.head.forwardGraph) },
         ...(batch.encoder && { encoderTokens: batch.encoder.tokens }),
       };
       for (const { forwardGraph, backward } of segments) {
@@ -269,6 +266,16 @@ const headTargets = ({ targets = {} }: Batch): Record<string, HostTensor> =>
       data instanceof Int32Array ? int64(data, dims) : { dtype: "float32" as const, dims, data },
     ]),
   );
+
+/** Named sizes of what a batch holds for the objective. */
+function targetSizes({ targets = {} }: Batch, { inputs }: Graph): DimBindings {
+  return bindDims(
+    Object.entries(targets).flatMap(([name, { dims }]) => {
+      const input = inputs.get(name);
+      return input ? [{ name, shape: input.shape, actual: dims }] : [];
+    }),
+  );
+}
 
 const keyOf = ({ encoder, trunk }: Chunks): string => `${encoder ?? ""}/${trunk}`;
 

@@ -186,7 +186,10 @@ async function compileHead(
   };
   const segment =
     "readsLabels" in objective
-      ? buildLabelHead(context, (logits, build) => finish(build, objective.build({ ...targetsOf(build, logits.shape[0]!), logits })))
+      ? buildLabelHead(context, (logits, build) => {
+          const labels = objective.labelsPer === "logits" ? logits.shape[0]! : dim("labels");
+          finish(build, objective.build({ ...targetsOf(build, labels), logits }));
+        })
       : buildHead(context, (head, build) => {
           const referenceLogits = reference && !evaluates ? buildReferenceLogits(reference, build.graph) : undefined;
           const top = referenceTop && !evaluates ? topInputs(build.graph, referenceTop.k) : undefined;

@@ -6,6 +6,7 @@ const classEnd: Readonly<Record<LabelHeadName, string>> = {
   "token-classification": "ForTokenClassification",
   "question-answering": "ForQuestionAnswering",
   "multiple-choice": "ForMultipleChoice",
+  "sentence-embeddings": "Model",
 };
 
 /** @param fields what the task says of its labels */
@@ -18,8 +19,8 @@ export function withLabelFields(
   return { ...config, ...(stem && { architectures: [`${stem}${classEnd[head]}`] }), ...fields };
 }
 
-/** The head that a checkpoint was saved with, by its class; undefined for language models and bare ones. */
+/** The head for labels that a checkpoint was saved with, by its class; undefined for language models and bare ones. */
 export function headOfCheckpoint({ architectures }: Readonly<Record<string, unknown>>): LabelHeadName | undefined {
   const [given] = Array.isArray(architectures) ? (architectures as string[]) : [];
-  return (Object.keys(classEnd) as LabelHeadName[]).find((name) => given?.endsWith(classEnd[name]));
+  return (Object.keys(classEnd) as LabelHeadName[]).find((name) => classEnd[name].startsWith("For") && given?.endsWith(classEnd[name]));
 }

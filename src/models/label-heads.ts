@@ -1,7 +1,7 @@
 /** Puts a head for labels on a model, and says which of its parameters a base checkpoint does not have yet. */
 import { ConfigError, UnsupportedError } from "../base/errors.ts";
 import type { Random } from "../base/random.ts";
-import type { LabelHeadName, Model } from "./model.ts";
+import type { LabelHead, LabelHeadName, Model } from "./model.ts";
 import type { ParameterSpec } from "./segment-builder.ts";
 import { describeModel } from "./segments.ts";
 
@@ -9,10 +9,12 @@ export interface HeadChoice {
   readonly name: LabelHeadName;
   /** 1 or more. */
   readonly numLabels: number;
+  /** Instead of how the family pools for this head. */
+  readonly pools?: LabelHead["pools"];
 }
 
 /** @throws UnsupportedError if the family has no such head, listing those it has */
-export function withLabelHead(model: Model, { name, numLabels }: HeadChoice): Model {
+export function withLabelHead(model: Model, { name, numLabels, pools }: HeadChoice): Model {
   const head = model.labelHeads?.[name];
   if (!head) {
     const known = Object.keys(model.labelHeads ?? {});
@@ -21,7 +23,7 @@ export function withLabelHead(model: Model, { name, numLabels }: HeadChoice): Mo
     );
   }
   if (!Number.isInteger(numLabels) || numLabels < 1) throw new ConfigError(`${name}: ${numLabels} labels; expected 1 or more.`);
-  return { ...model, labelHead: { ...head, name, numLabels } };
+  return { ...model, labelHead: { ...head, ...(pools && { pools }), name, numLabels } };
 }
 
 /** Parameters of the label head that a checkpoint of the bare model may lack. */

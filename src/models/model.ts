@@ -62,7 +62,13 @@ export interface HeadOutput {
 }
 
 /** What a model can say about a document instead of its next tokens; transformers has a class for each. */
-export const labelHeadNames = ["sequence-classification", "token-classification", "question-answering", "multiple-choice"] as const;
+export const labelHeadNames = [
+  "sequence-classification",
+  "token-classification",
+  "question-answering",
+  "multiple-choice",
+  "sentence-embeddings",
+] as const;
 export type LabelHeadName = (typeof labelHeadNames)[number];
 
 /** A head that gives numbers for labels, under the names that transformers saves it with. */
@@ -71,7 +77,9 @@ export interface LabelHead {
   readonly pools: "first" | "last" | "mean" | "all";
   /** Modules that are new for every task, which PEFT saves whole beside an adapter. */
   readonly modules: readonly string[];
-  /** Rows of the residual stream [N, C], pooled as it says -> logits [N, numLabels]. */
+  /** What happens to rows of the residual stream [N, C] before they are pooled: the norm behind the last block. */
+  rows?(build: SegmentBuilder, rows: Value): Value;
+  /** Rows, pooled as it says -> logits [N, numLabels]. */
   build(build: SegmentBuilder, rows: Value, numLabels: number): Value;
 }
 

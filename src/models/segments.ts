@@ -168,7 +168,8 @@ export function buildLabelHead({ model, options }: SegmentContext, finish: (logi
   const build = new SegmentBuilder({ ...options, prefix: "" });
   const rows = build.graph.input("rows", { dtype: "float32", shape: [dim("rows"), model.hiddenSize] });
   const head = model.labelHead!;
-  finish(head.build(build, head.pools === "mean" ? meanByDocument(build, rows) : rows, head.numLabels), build);
+  const prepared = head.rows?.(build, rows) ?? rows;
+  finish(head.build(build, head.pools === "mean" ? meanByDocument(build, prepared) : prepared, head.numLabels), build);
   return { name: head.name, graph: build.graph, parameters: build.parameters };
 }
 

@@ -24,6 +24,8 @@ export const multiLabelClassification = {
   name: "multi-label-classification",
   summary: "Binary cross-entropy of every label.",
   readsLabels: true,
+  labelsPer: "logits",
+  predictionsPer: "label",
   build({ logits, weights, target, build }) {
     const K = Number(logits.shape[1]);
     const wanted = target("values", { dtype: "float32", shape: logits.shape }); // [N, K], 0 or 1

@@ -69,5 +69,9 @@ export interface LabelObjective<Config = any> {
   readonly name: string;
   readonly summary: string;
   readonly readsLabels: true;
+  /** What has a label and a loss: each row of the logits, or each example, whose documents or tokens are judged together. */
+  readonly labelsPer: "logits" | "example";
+  /** What has a row in `predictions`. */
+  readonly predictionsPer: "label" | "token" | "document";
   build(input: LabelObjectiveInput<Config>): ObjectiveOutput;
 }

@@ -6,6 +6,8 @@ export const regression = {
   name: "regression",
   summary: "Squared error of every number.",
   readsLabels: true,
+  labelsPer: "logits",
+  predictionsPer: "label",
   build({ logits, weights, target }) {
     const K = Number(logits.shape[1]);
     const difference = sub(logits, target("values", { dtype: "float32", shape: logits.shape })); // [N, K]

@@ -4,20 +4,19 @@
  */
 import { z } from "zod";
 import { ConfigError, DataError } from "../base/errors.ts";
-import type { TokenizedExample } from "../data/batch.ts";
 import { wholeDocument } from "../data/collators.ts";
-import { atRow, checkIds, readRow, type SourceRow } from "../data/dataset.ts";
-import type { LabelledSample } from "../data/formats/format.ts";
-import { labelledText } from "../data/formats/labelled-text.ts";
-import { chooseFormat } from "../data/formats/registry.ts";
+import { labelledText, readTexts } from "../data/formats/labelled-text.ts";
 import { fitDocument } from "../data/tokenizers/fit-document.ts";
-import { computeLabelMetrics } from "../evaluation/label-metrics/registry.ts";
+import type { ScoredDocument } from "../evaluation/held-out.ts";
+import type { Scores } from "../evaluation/task-metrics/task-metric.ts";
 import { withLabelHead } from "../models/label-heads.ts";
 import { multiLabelClassification } from "../objectives/multi-label-classification.ts";
 import { regression } from "../objectives/regression.ts";
 import { singleLabelClassification } from "../objectives/single-label-classification.ts";
+import { prepareExamples, type SampleOf, textOf, trainingSamples } from "./examples.ts";
 import { chooseLabels, collectLabels, idOfLabel, labelFields, labelsOfCheckpoint } from "./labels.ts";
-import type { BoundTask, PrepareTaskOptions, ScoredDocument, Task, TaskInput } from "./task.ts";
+import { indexOfMax, rounded, sigmoid, softmax } from "./probabilities.ts";
+import type { BoundTask, Inference, Task, TaskInput } from "./task.ts";
 
 const problemTypes = ["single_label_classification", "multi_label_classification", "regression"] as const;
 type ProblemType = (typeof problemTypes)[number];
@@ -32,7 +31,9 @@ const configSchema = z.strictObject({
   problemType: z
     .enum(problemTypes)
     .optional()
-    .describe("Default: lists of labels are multi_label_classification, other labels single_label_classification."),
+    .describe(
+      "Default: numbers with fractions are regression, lists of labels multi_label_classification, other labels single_label_classification.",
+    ),
 });
 type Config = z.output<typeof configSchema>;
 
@@ -44,6 +45,12 @@ const objectives = {
   regression,
 } as const;
 
+type LabelledSample = SampleOf<"labelled">;
+interface Labelling {
+  readonly labels: readonly string[];
+  readonly problemType: ProblemType;
+}
+
 export const sequenceClassification = {
   name: "sequence-classification",
   summary: "Labels or a number for a whole text, or for two texts together.",
@@ -51,8 +58,8 @@ export const sequenceClassification = {
   formats,
   isNatural: () => false,
   bind(input): BoundTask {
-    const samples = trainingSamples(input);
-    const { problemType, labels } = resolve(input, samples);
+    const labelling = resolve(input, trainingSamples(input, formats));
+    const { problemType, labels } = labelling;
     const head = { name, numLabels: labels.length } as const;
     const { pools } = withLabelHead(input.model, head).labelHead!;
     return {
@@ -60,30 +67,29 @@ export const sequenceClassification = {
       objective: objectives[problemType],
       collator: wholeDocument({ pools, target: problemType === "single_label_classification" ? "class" : "values" }),
       peftTaskType: "SEQ_CLS",
-      ...(problemType === "single_label_classification" && { metrics: (scored) => scoreClasses(scored, labels.length) }),
+      score: (scored) => scoresOf(scored, labelling),
+      inference: inferenceOf(labelling),
       configFields: { problem_type: problemType, ...labelFields(labels) },
       resolvedConfig: { name, labels, problemType },
-      prepare: (rows, options) => prepare(rows, { ...options, labels, problemType }),
+      prepare: (rows, { tokenizer, ...options }) =>
+        prepareExamples<"labelled">(rows, {
+          ...{ ...options, formats },
+          make(sample) {
+            const { isTruncated, ...document } = fitDocument(tokenizer, { ...sample, maxLength: options.maxLength });
+            if (document.inputIds.length === 0) throw new DataError("the text is empty. Remove the row.");
+            const target = targetOf(sample, labelling);
+            return { examples: [{ ...document, labels: new Int32Array(0), target, notes: shownText(sample) }], isTruncated };
+          },
+        }),
     };
   },
 } as const satisfies Task<Config>;
 
-function trainingSamples({ training }: TaskInput<Config>): LabelledSample[] | undefined {
-  if (!training) return undefined;
-  const format = chooseFormat(
-    training.format,
-    training.rows.map(({ row }) => row),
-    formats,
-  );
-  return training.rows.map((source) => readRow(format, source) as LabelledSample);
-}
+const shownText = ({ text, pair }: Pick<LabelledSample, "text" | "pair">): string => (pair === undefined ? text : `${text} | ${pair}`);
 
-function resolve(
-  { config, checkpointConfig }: TaskInput<Config>,
-  samples: readonly LabelledSample[] | undefined,
-): { problemType: ProblemType; labels: readonly string[] } {
+function resolve({ config, checkpointConfig }: TaskInput<Config>, samples: readonly LabelledSample[] | undefined): Labelling {
   const stored = problemTypes.find((known) => known === checkpointConfig.problem_type);
-  const byRows = samples && (samples.some(({ isList }) => isList) ? "multi_label_classification" : "single_label_classification");
+  const byRows = samples && problemTypeOf(samples);
   const problemType = config.problemType ?? byRows ?? stored ?? "single_label_classification";
   if (problemType === "regression") {
     const width = samples?.[0]?.labels.length ?? labelsOfCheckpoint(checkpointConfig)?.length ?? 1;
@@ -101,54 +107,14 @@ function resolve(
   return { problemType, labels };
 }
 
-const indexOfMax = (values: Float32Array): number => values.reduce((best, value, i) => (value > values[best]! ? i : best), 0);
-
-const scoreClasses = (scored: readonly ScoredDocument[], numLabels: number): Record<string, number> =>
-  computeLabelMetrics({
-    predicted: scored.map(({ predictions }) => indexOfMax(predictions[0]!)),
-    actual: scored.map(({ example }) => example.target![0]!),
-    numLabels,
-  });
-
-interface PrepareOptions extends PrepareTaskOptions {
-  readonly labels: readonly string[];
-  readonly problemType: ProblemType;
+function problemTypeOf(samples: readonly LabelledSample[]): ProblemType {
+  const labels = samples.flatMap((sample) => sample.labels);
+  const areNumbers = labels.every((label) => label.trim() !== "" && Number.isFinite(Number(label)));
+  if (areNumbers && labels.some((label) => !Number.isInteger(Number(label)))) return "regression";
+  return samples.some(({ isList }) => isList) ? "multi_label_classification" : "single_label_classification";
 }
 
-function prepare(rows: readonly SourceRow[], options: PrepareOptions) {
-  const { tokenizer, model, maxLength, overlong } = options;
-  const format = chooseFormat(
-    options.format,
-    rows.map(({ row }) => row),
-    formats,
-  );
-  const examples: TokenizedExample[] = [];
-  let [truncated, droppedOverlong] = [0, 0];
-  for (const source of rows) {
-    const sample = readRow(format, source) as LabelledSample;
-    const { inputIds, tokenTypeIds, isTruncated } = fitDocument(tokenizer, { ...sample, maxLength });
-    if (isTruncated && overlong === "error")
-      throw new DataError(
-        `${source.at}: the text is longer than data.maxLength ${maxLength}. Raise it, or set data.overlong to truncate or drop.`,
-      );
-    if (isTruncated && overlong === "drop") {
-      droppedOverlong++;
-      continue;
-    }
-    if (inputIds.length === 0) throw new DataError(`${source.at}: the text is empty. Remove the row.`);
-    truncated += Number(isTruncated);
-    const example = { inputIds, labels: new Int32Array(0), tokenTypeIds, target: atRow(source.at, () => targetOf(sample, options)) };
-    checkIds(example, { at: source.at, vocabSize: model.vocabSize });
-    examples.push(example);
-  }
-  if (examples.length === 0)
-    throw new DataError(`no row is left: ${droppedOverlong} of ${rows.length} are longer than data.maxLength ${maxLength}.`);
-  const tokens = examples.reduce((sum, { inputIds }) => sum + inputIds.length, 0);
-  const report = { format: format.name, rows: rows.length, examples: examples.length, truncated, droppedOverlong, droppedUnsupervised: 0 };
-  return { examples, report: { ...report, tokens, supervisedTokens: examples.length } };
-}
-
-function targetOf(sample: LabelledSample, { labels, problemType }: PrepareOptions): number[] {
+function targetOf(sample: LabelledSample, { labels, problemType }: Labelling): number[] {
   if (problemType === "regression") {
     const values = sample.labels.map(Number);
     if (values.length !== labels.length || values.some((value) => !Number.isFinite(value)))
@@ -162,4 +128,57 @@ function targetOf(sample: LabelledSample, { labels, problemType }: PrepareOption
   if (ids.length !== 1)
     throw new DataError(`the row has ${ids.length} labels; expected one. Set task.problemType: multi_label_classification for several.`);
   return ids;
+}
+
+const labelsAbove = (flags: readonly boolean[], labels: readonly string[]): string[] => labels.filter((_, id) => flags[id]);
+
+function scoresOf(scored: readonly ScoredDocument[], { labels, problemType }: Labelling): Scores {
+  const documents = scored.map(({ example, predictions }) => ({
+    ...{ logits: predictions[0]!, target: example.target!, text: example.notes as string },
+  }));
+  if (problemType === "regression") {
+    const items = documents.map(({ logits, target, text }) => ({
+      ...{ predicted: [...logits], actual: [...target], text },
+      ...{ expected: target.map(rounded).join(", "), said: [...logits].map(rounded).join(", ") },
+    }));
+    return { kind: "numbers", items };
+  }
+  if (problemType === "multi_label_classification") {
+    const items = documents.map(({ logits, target, text }) => {
+      const [predicted, actual] = [[...logits].map((logit) => logit >= 0), target.map((flag) => flag === 1)];
+      const [said, expected] = [labelsAbove(predicted, labels).join(", ") || "none", labelsAbove(actual, labels).join(", ") || "none"];
+      const confidence = [...logits].reduce((product, logit) => product * sigmoid(Math.abs(logit)), 1);
+      return { predicted, actual, text, said, expected, confidence };
+    });
+    return { kind: "label-sets", items, labels };
+  }
+  const items = documents.map(({ logits, target, text }) => {
+    const [predicted, actual] = [indexOfMax(logits), target[0]!];
+    return { predicted, actual, text, said: labels[predicted]!, expected: labels[actual]!, confidence: softmax(logits)[predicted]! };
+  });
+  return { kind: "classes", items, labels };
+}
+
+function inferenceOf({ labels, problemType }: Labelling): Inference {
+  return {
+    reads: "text, and text_pair where two texts belong together",
+    prepare: (rows, { tokenizer, maxLength }) =>
+      rows.map((source) => {
+        const { text = textOf(source, "text"), pair } = readTexts(source.row);
+        const { isTruncated, ...document } = fitDocument(tokenizer, { text, pair, maxLength });
+        if (document.inputIds.length === 0) throw new DataError(`${source.at}: the text has no tokens.`);
+        return { ...document, labels: new Int32Array(0), target: labels.map(() => 0) };
+      }),
+    show: (scored) => scored.map(({ predictions }) => described(predictions[0]!)),
+  };
+
+  function described(logits: Float32Array): Record<string, unknown> {
+    if (problemType === "regression") return { values: Object.fromEntries(labels.map((label, id) => [label, rounded(logits[id]!)])) };
+    const isMulti = problemType === "multi_label_classification";
+    const probabilities = isMulti ? [...logits].map(sigmoid) : softmax(logits);
+    const scores = Object.fromEntries(labels.map((label, id) => [label, rounded(probabilities[id]!)]));
+    if (isMulti) return { labels: labels.filter((_, id) => probabilities[id]! >= 0.5), probabilities: scores };
+    const best = indexOfMax(probabilities);
+    return { label: labels[best], probability: rounded(probabilities[best]!), probabilities: scores };
+  }
 }

@@ -9,6 +9,8 @@ import type { Dataset, OverlongPolicy, SourceRow } from "../data/dataset.ts";
 import type { DataFormat } from "../data/formats/format.ts";
 import type { LossOn } from "../data/templates/tokenize-sample.ts";
 import type { Tokenizer } from "../data/tokenizers/tokenizer.ts";
+import type { ScoredDocument } from "../evaluation/held-out.ts";
+import type { Scores } from "../evaluation/task-metrics/task-metric.ts";
 import type { HeadChoice } from "../models/label-heads.ts";
 import type { Model } from "../models/model.ts";
 import type { LabelObjective } from "../objectives/objective.ts";
@@ -49,8 +51,10 @@ export interface BoundTask {
   prepare(rows: readonly SourceRow[], options: PrepareTaskOptions): Dataset;
   /** What one epoch sees of the examples, where that is not the examples themselves; the same for the same seed and epoch. */
   forEpoch?(examples: readonly TokenizedExample[], at: { readonly seed: number; readonly epoch: number }): readonly TokenizedExample[];
-  /** Numbers beside the loss, by their names in metrics files. @param scored held-out documents with what the model said of them */
-  metrics?(scored: readonly ScoredDocument[]): Record<string, number>;
+  /** What metrics are computed from. @param scored held-out examples with what the model said of them */
+  score?(scored: readonly ScoredDocument[]): Scores;
+  /** How the finished model is used; language models are used by generating. */
+  readonly inference?: Inference;
   /** Fields of config.json that say what the labels mean. */
   readonly configFields?: Readonly<Record<string, unknown>>;
   /** The configuration with which the task is bound again to the finished model. */
@@ -66,8 +70,14 @@ export interface PrepareTaskOptions {
   readonly overlong: OverlongPolicy;
 }
 
-export interface ScoredDocument {
-  readonly example: TokenizedExample;
-  /** What the objective gave for each row of the head that is the document's own, [rows][K]. */
-  readonly predictions: readonly Float32Array[];
+/** A model at work: no labels are known. */
+export interface Inference {
+  /** Columns of a row that it reads, as a user would name them. */
+  readonly reads: string;
+  /** @throws DataError naming the row, if one cannot be read */
+  prepare(rows: readonly SourceRow[], options: PrepareInferenceOptions): readonly TokenizedExample[];
+  /** One entry for each row, in order: what is printed as JSON. */
+  show(scored: readonly ScoredDocument[]): readonly Readonly<Record<string, unknown>>[];
 }
+
+export type PrepareInferenceOptions = Pick<PrepareTaskOptions, "tokenizer" | "model" | "maxLength">;

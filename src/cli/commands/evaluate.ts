@@ -2,13 +2,11 @@
 import { evaluateHeldOut, figuresOf, type HeldOutResult, showFigure } from "../../evaluation/held-out.ts";
 import { pairedBootstrap } from "../../evaluation/paired-bootstrap.ts";
 import { type LoadedModel, openModel } from "../../execution/loaded-model.ts";
-import { SegmentedTrainingEngine } from "../../execution/training-engine.ts";
-import { causalLm } from "../../objectives/causal-lm.ts";
 import { readDatasetFiles } from "../../platform/node/dataset-files.ts";
 import { openFolder } from "../../platform/node/files.ts";
 import { bindAgain } from "../../runs/bind-task.ts";
-import type { BoundTask } from "../../tasks/task.ts";
 import type { Command } from "../command.ts";
+import { evaluatorOf } from "../evaluator.ts";
 import { openChosenModel } from "../load-run.ts";
 
 interface Flags {
@@ -73,13 +71,6 @@ export const evaluate = {
       });
   },
 } as const satisfies Command;
-
-function evaluatorOf({ backend, model, method, store }: LoadedModel, { objective }: BoundTask): SegmentedTrainingEngine {
-  return new SegmentedTrainingEngine({
-    ...{ backend, model, method, store, regularisers: [], activationCheckpointing: "none" },
-    ...{ objective: objective ?? causalLm, objectiveConfig: { name: "causal-lm", labelSmoothing: 0 } },
-  });
-}
 
 const figures = ({ documents, metrics, ...numbers }: HeldOutResult) => ({ ...numbers, ...metrics, documents: documents.length });
 const describe = (name: string, result: HeldOutResult): string =>

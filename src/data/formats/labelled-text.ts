@@ -22,6 +22,12 @@ const labelColumns = ["label", "labels", "class", "category", "sentiment", "inte
 const columnOf = (row: Row, names: readonly string[]): string | undefined =>
   names.find((name) => row[name] !== undefined && row[name] !== null);
 
+/** The text of a row and a second one, without its label. */
+export function readTexts(row: Row): { text: string | undefined; pair: string | undefined } {
+  const [text, pair] = [row[columnOf(row, textColumns) ?? ""], row[columnOf(row, pairColumns) ?? ""]];
+  return { text: isText(text) ? text : undefined, pair: isText(pair) ? pair : undefined };
+}
+
 export const labelledText = {
   name: "labelled-text",
   summary: "rows with text (or sentence1 and sentence2) and label: a name, a number, or a list of names",

@@ -2,18 +2,22 @@
 import { DataError } from "../../base/errors.ts";
 import { lookUp } from "../../base/registry.ts";
 import { alpaca } from "./alpaca.ts";
+import { anchorPositive } from "./anchor-positive.ts";
+import { choices } from "./choices.ts";
 import type { DataFormat, Row } from "./format.ts";
 import { labelledText } from "./labelled-text.ts";
 import { messages } from "./messages.ts";
 import { promptCompletion } from "./prompt-completion.ts";
+import { questionContext } from "./question-context.ts";
 import { sharegpt } from "./sharegpt.ts";
 import { sourceTarget } from "./source-target.ts";
+import { taggedWords } from "./tagged-words.ts";
 import { text } from "./text.ts";
 
 /** What language models learn from. */
 export const textFormats = [messages, sharegpt, alpaca, promptCompletion, text] as const;
 
-export const formats = [...textFormats, sourceTarget, labelledText] as const;
+export const formats = [...textFormats, sourceTarget, labelledText, taggedWords, questionContext, choices, anchorPositive] as const;
 
 /** The named format, or with "auto" the first that fits all of the first rows.
  * @throws DataError if none fits */

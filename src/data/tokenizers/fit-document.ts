@@ -1,4 +1,5 @@
 /** Documents for encoders and classifiers: one text or two with the checkpoint's special tokens, cut to a length without losing these. */
+import { indexOf } from "./document-parts.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 export interface FittedDocument {
@@ -35,9 +36,3 @@ export function fitDocument(
 const fitted = ({ ids, typeIds }: { ids: readonly number[]; typeIds: readonly number[] }, isTruncated: boolean): FittedDocument => ({
   ...{ inputIds: Int32Array.from(ids), tokenTypeIds: Int32Array.from(typeIds), isTruncated },
 });
-
-/** Where a run of ids stands in another, from `start` on; at `start` where it does not stand whole. */
-function indexOf(ids: readonly number[], part: readonly number[], start: number): number {
-  for (let at = start; at + part.length <= ids.length; at++) if (part.every((id, i) => ids[at + i] === id)) return at;
-  return start;
-}

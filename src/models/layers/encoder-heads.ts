@@ -2,7 +2,7 @@
 import type { Value } from "../../tensor/graph.ts";
 import type { Model } from "../model.ts";
 import type { SegmentBuilder } from "../segment-builder.ts";
-import { headLinear } from "./label-heads.ts";
+import { embeddingHead, headLinear } from "./label-heads.ts";
 
 export interface EncoderHeadsOptions {
   /** From rows of first tokens [N, C] to what a layer for the labels of a whole document reads. */
@@ -29,5 +29,6 @@ export function encoderLabelHeads({
     "multiple-choice": { pools: "first", modules: [...poolModules, documentModule], build: ofDocument },
     "token-classification": { pools: "all", modules: ["classifier"], build: ofTokens("classifier") },
     "question-answering": { pools: "all", modules: ["qa_outputs"], build: ofTokens("qa_outputs") },
+    "sentence-embeddings": embeddingHead(),
   };
 }

@@ -1,7 +1,7 @@
 /** What the label heads of many families are made of. */
 import type { Value } from "../../tensor/graph.ts";
 import { add, matmul } from "../../tensor/ops/index.ts";
-import type { Model } from "../model.ts";
+import type { LabelHead, Model } from "../model.ts";
 import type { SegmentBuilder } from "../segment-builder.ts";
 
 export interface HeadLinearOptions {
@@ -32,12 +32,28 @@ export const decoderLabelHeads = ({ finalNorm, tokenModule }: DecoderHeadsOption
   "sequence-classification": {
     pools: "last",
     modules: ["score"],
-    build: (build, rows, numLabels) =>
-      headLinear(build, { name: "score", input: finalNorm(build, rows), outFeatures: numLabels, bias: false }),
+    rows: finalNorm,
+    build: (build, input, outFeatures) => headLinear(build, { name: "score", input, outFeatures, bias: false }),
   },
   "token-classification": {
     pools: "all",
     modules: [tokenModule],
-    build: (build, rows, numLabels) => headLinear(build, { name: tokenModule, input: finalNorm(build, rows), outFeatures: numLabels }),
+    rows: finalNorm,
+    build: (build, input, outFeatures) => headLinear(build, { name: tokenModule, input, outFeatures }),
   },
+  "question-answering": {
+    pools: "all",
+    modules: ["qa_outputs"],
+    rows: finalNorm,
+    build: (build, input, outFeatures) => headLinear(build, { name: "qa_outputs", input, outFeatures }),
+  },
+  "sentence-embeddings": embeddingHead(finalNorm),
+});
+
+/** No layer of its own: the pooled rows are the embedding. @param finalNorm the norm behind the last block, where the blocks do not end with it */
+export const embeddingHead = (finalNorm?: LabelHead["rows"]): LabelHead => ({
+  pools: "mean",
+  modules: [],
+  ...(finalNorm && { rows: finalNorm }),
+  build: (_, rows) => rows,
 });
