@@ -41,8 +41,11 @@ export function createOnnxBackend({ runtime, provider, numThreads, sessionOption
     ...sessionOptions,
   };
   const cache = new CompiledGraphCache();
-  const compile: Backend["compile"] = (graph, { name = "graph" } = {}) =>
-    cache.compile(graph, () => createExecutable({ runtime, graph, name, device: device.name, options }));
+  const compile: Backend["compile"] = (graph, { name = "graph", keepsMemory = false } = {}) =>
+    cache.compile(graph, () =>
+      // Without an arena of its own a session draws on the process's memory, which all of them share.
+      createExecutable({ runtime, graph, name, device: device.name, options: { enableCpuMemArena: keepsMemory, ...options } }),
+    );
   return {
     name: device.name,
     storable: device.storable,
