@@ -3,10 +3,10 @@ import type { Backend, Executable, HostTensor } from "../backends/backend.ts";
 import { BatchContexts, int64 } from "../execution/batch-context.ts";
 import { type ParameterStore, storageIn } from "../execution/parameter-store.ts";
 import type { AttachedMethod } from "../methods/method.ts";
+import { logitsOf } from "../models/layers/vocabulary.ts";
 import type { Model } from "../models/model.ts";
 import { buildBlock, buildEmbedding, buildHead, buildPast, type Segment, type SegmentContext } from "../models/segments.ts";
 import { namedTensors } from "../models/storage.ts";
-import { matmul } from "../tensor/ops/index.ts";
 
 export interface DecoderOptions {
   readonly backend: Backend;
@@ -43,11 +43,7 @@ export async function createDecoder({ backend, model, method, store }: DecoderOp
   const embedding = await compile(buildEmbedding(context));
   const blocks: Compiled[] = [];
   for (let layer = 0; layer < model.numHiddenLayers; layer++) blocks.push(await compile(buildBlock(context, { layer, cached: true })));
-  const head = await compile(
-    buildHead(context, ({ features, vocabulary }, build) =>
-      build.graph.output("logits", matmul(features, build.parameter(vocabulary), { transposeB: true })),
-    ),
-  );
+  const head = await compile(buildHead(context, (output, build) => build.graph.output("logits", logitsOf(output, build))));
   const parameters = ({ segment }: Compiled): Record<string, HostTensor> =>
     Object.assign({}, ...[...segment.parameters].map(([local, { name }]) => namedTensors(local, store.parameters.get(name)!)));
   const run = (compiled: Compiled, inputs: Record<string, HostTensor>): Promise<Record<string, HostTensor>> => {

@@ -3,6 +3,7 @@
  * blocks with a head; an encoder-decoder has a second stack in front, whose output every block of the first one reads.
  */
 import type { Value } from "../tensor/graph.ts";
+import type { RotaryConfig } from "./layers/rotary.ts";
 import type { ParameterSpec, SegmentBuilder } from "./segment-builder.ts";
 
 /** Keys and values of one layer, heads first: [B, numKeyValueHeads, tokens, headDim]. */
@@ -25,7 +26,7 @@ export interface BlockInput {
   readonly hidden: Value;
   /** int64 [B, T]. */
   readonly positionIds: Value;
-  /** Rotary tables [P, headDim / 2]; absent in families without them. */
+  /** Rotary tables [P, half the channels that turn]; absent in layers without them. */
   readonly rotary?: { readonly cos: Value; readonly sin: Value };
   /** Additive masks of the layer's kind, one for each chunk of queries: [B, 1, 1, t, keys up to the end of the chunk]. */
   readonly masks: readonly Value[];
@@ -54,6 +55,8 @@ export interface HeadOutput {
   readonly features: Value;
   /** Vocabulary matrix [V, C]: asked for by name, so that rows can be gathered from it before any cast. */
   readonly vocabulary: ParameterSpec;
+  /** Logits are bent to stay below this (`layers/soft-cap.ts`); as they are where absent. */
+  readonly softCap?: number | undefined;
 }
 
 /** Which keys of its own document a query may see: those at its own and earlier positions, or with `isBidirectional` all. */
@@ -80,8 +83,8 @@ export interface Stack {
   /** -> [B, T, C]. */
   embed(build: SegmentBuilder, input: EmbeddingInput): Value;
   block(build: SegmentBuilder, input: BlockInput): BlockOutput;
-  /** Rotary tables for positions 0..length-1; `sequenceLength` matters to scalings that depend on it. */
-  rotaryTables?(size: { length: number; sequenceLength: number }): RotaryTables;
+  /** Rotary positions of a layer, undefined where it has none; layers with the same object share one pair of tables. */
+  rotary?(layer: number): RotaryConfig | undefined;
 }
 
 /** The stack that the head stands on, with the head. */
@@ -93,13 +96,6 @@ export interface Model extends Stack {
   readonly encoder?: Stack;
   /** Rows of the residual stream [N, C]. */
   head(build: SegmentBuilder, rows: Value): HeadOutput;
-}
-
-/** Row-major [length, half]. */
-export interface RotaryTables {
-  readonly half: number;
-  readonly cos: Float32Array;
-  readonly sin: Float32Array;
 }
 
 /** A family: how a config.json of this `model_type` becomes a model. */

@@ -9,8 +9,9 @@
  * that losses compare across objectives.
  */
 import { z } from "zod";
+import { logitsOf } from "../models/layers/vocabulary.ts";
 import type { Value } from "../tensor/graph.ts";
-import { add, exp, log, logSumExp, matmul, maximum, mul, reduceSum, reshape, stopGradient, sub } from "../tensor/ops/index.ts";
+import { add, exp, log, logSumExp, maximum, mul, reduceSum, reshape, stopGradient, sub } from "../tensor/ops/index.ts";
 import { causalLm } from "./causal-lm.ts";
 import type { Objective } from "./objective.ts";
 
@@ -41,7 +42,7 @@ export const distillation = {
     const { head, weights, referenceLogits, build, config } = input;
     const plain = causalLm.build({ ...input, config: { name: "causal-lm", labelSmoothing: 0 } });
     if (!referenceLogits) return plain;
-    const logits = matmul(head.features, build.parameter(head.vocabulary), { transposeB: true });
+    const logits = logitsOf(head, build);
     const divergences = divergenceOf({ student: logits, teacher: referenceLogits, config }); // [N]
     const weighted = mul(divergences, mul(weights, config.divergenceWeight * config.temperature ** 2));
     return { ...plain, lossSum: add(mul(plain.lossSum, config.labelWeight), reduceSum(weighted, [0])) };
