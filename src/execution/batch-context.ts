@@ -1,5 +1,6 @@
 /** What every block of a model reads beside its hidden state: positions, rotary tables and attention masks. Made once for a batch. */
 import type { Backend, Executable, HostTensor } from "../backends/backend.ts";
+import { distanceBuckets } from "../models/layers/relative-bias.ts";
 import { computeRotaryTables, type RotaryConfig } from "../models/layers/rotary.ts";
 import type { MaskKind, Stack } from "../models/model.ts";
 import { buildCrossMasks, buildMasks, pastTokensDim } from "../models/segments.ts";
@@ -50,7 +51,11 @@ export class BatchContexts {
 
   async create(layout: SequenceLayout, chunks: number): Promise<BlockContext> {
     const positionIds = int64(layout.positionIds, [layout.batchSize, layout.tokens]);
-    const shared: Record<string, HostTensor> = { positionIds, ...(await this.#crossMasks(layout, chunks)) };
+    const shared: Record<string, HostTensor> = {
+      positionIds,
+      ...this.#distances(layout),
+      ...(await this.#crossMasks(layout, chunks)),
+    };
     const masks = new Map<string, Record<string, HostTensor>>();
     const rotary = new Map<RotaryConfig | undefined, Record<string, HostTensor>>([[undefined, {}]]);
     for (let layer = 0; layer < this.#stack.numHiddenLayers; layer++) {
@@ -72,6 +77,13 @@ export class BatchContexts {
     const { cos, sin, half } = computeRotaryTables(config, { length: Math.max(sequenceLength, layout.tokens), sequenceLength });
     const dims = [cos.length / half, half];
     return { rotaryCos: { dtype: "float32", dims, data: cos }, rotarySin: { dtype: "float32", dims, data: sin } };
+  }
+
+  #distances({ tokens, past }: SequenceLayout): Record<string, HostTensor> {
+    const bucketOf = this.#stack.distanceBucket;
+    if (!bucketOf) return {};
+    const buckets = distanceBuckets({ queries: tokens, keys: tokens + (past?.tokens ?? 0) }, bucketOf);
+    return { distanceBuckets: int64(buckets, [buckets.length]) };
   }
 
   async #masks({ layout, chunks, kind, positionIds }: MaskRequest): Promise<Record<string, HostTensor>> {

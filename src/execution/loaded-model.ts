@@ -4,16 +4,19 @@ import type { Backend } from "../backends/backend.ts";
 import type { Folder } from "../base/byte-source.ts";
 import { createRandom } from "../base/random.ts";
 import { loadTokenizer, type Tokenizer } from "../data/tokenizers/tokenizer.ts";
+import { forTask } from "../methods/for-task.ts";
 import type { AttachedMethod, Method } from "../methods/method.ts";
 import { createModel } from "../models/families/registry.ts";
+import { type HeadChoice, headParameters, initialiseHead, withLabelHead } from "../models/label-heads.ts";
 import type { Model } from "../models/model.ts";
+import type { ParameterSpec } from "../models/segment-builder.ts";
 import { describeModel } from "../models/segments.ts";
-import { type Checkpoint, checkTensors, openCheckpoint } from "../models/weights/checkpoint.ts";
+import { type Checkpoint, checkTensors, findTensor, openCheckpoint } from "../models/weights/checkpoint.ts";
 import type { Grouping } from "../optimizers/settings/parameter-groups.ts";
 import type { Adapter } from "./adapter-files.ts";
 import { stackAdapters } from "./adapter-stack.ts";
 import { weightsOf } from "./checkpoint-weights.ts";
-import { loadParameters, type ParameterStore } from "./parameter-store.ts";
+import { loadParameters, type ParameterStore, type WeightSource } from "./parameter-store.ts";
 
 export interface LoadedModel {
   readonly backend: Backend;
@@ -22,6 +25,8 @@ export interface LoadedModel {
   readonly tokenizer: Tokenizer;
   readonly method: AttachedMethod;
   readonly store: ParameterStore;
+  /** Parameters that the checkpoint does not hold, which began at random: those of a new head. */
+  readonly fresh: readonly string[];
 }
 
 export interface OpenModelOptions {
@@ -36,6 +41,14 @@ export interface OpenModelOptions {
   readonly seed?: number;
   /** Of what is trained; see ParameterGroup. */
   readonly grouping?: Grouping;
+  /** What the model is for; it is a language model where absent. */
+  readonly task?: OpenedTask;
+}
+
+export interface OpenedTask {
+  /** Stands on the model instead of the vocabulary. What the checkpoint lacks of it begins at random. */
+  readonly head?: HeadChoice;
+  readonly peftTaskType: string;
 }
 
 /** A method that trains nothing: the model as it is. */
@@ -53,16 +66,22 @@ export async function openModel({
   adapters,
   seed = 0,
   grouping,
+  task = { peftTaskType: "CAUSAL_LM" },
 }: OpenModelOptions): Promise<LoadedModel> {
   const checkpoint = await openCheckpoint(folder);
-  const model = createModel(checkpoint.config);
+  const bare = createModel(checkpoint.config, { holds: (tensor) => findTensor(checkpoint, tensor) !== undefined });
+  const model = task.head ? withLabelHead(bare, task.head) : bare;
   const description = describeModel(model);
-  checkTensors(checkpoint, description.parameters);
+  const fresh = headParameters(model).filter(({ name }) => !findTensor(checkpoint, name));
+  checkTensors(
+    checkpoint,
+    description.parameters.filter((spec) => !fresh.some(({ name }) => name === spec.name)),
+  );
   const tokenizer = await loadTokenizer(folder);
   const target = { model, ...description, tokenizer };
-  const source = weightsOf(checkpoint);
+  const source = withFresh(weightsOf(checkpoint), { fresh, config: checkpoint.config, seed });
   const chosen = adapter ?? method;
-  const single = chosen ? chosen.method.attach(target, chosen.config) : untouched;
+  const single = chosen ? forTask(chosen.method.attach(target, chosen.config), { model, peftTaskType: task.peftTaskType }) : untouched;
   const attached = adapters ? await stackAdapters(target, { adapters, source }) : single;
   const store = await loadParameters({
     specs: description.parameters,
@@ -73,5 +92,22 @@ export async function openModel({
     grouping,
   });
   adapter?.loadInto(store, attached);
-  return { backend, checkpoint, model, tokenizer, method: attached, store };
+  return { backend, checkpoint, model, tokenizer, method: attached, store, fresh: fresh.map(({ name }) => name) };
+}
+
+interface FreshParameters {
+  readonly fresh: readonly ParameterSpec[];
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly seed: number;
+}
+
+/** A checkpoint with the parameters of a new head, each from a stream of its own, so that their order does not matter. */
+function withFresh(source: WeightSource, { fresh, config, seed }: FreshParameters): WeightSource {
+  const deviation = typeof config.initializer_range === "number" ? config.initializer_range : 0.02;
+  const values = new Map(fresh.map((spec, i) => [spec.name, initialiseHead(spec, createRandom(seed * 1009 + i), deviation)]));
+  return {
+    ...source,
+    dtypeOf: (name) => (values.has(name) ? "float32" : source.dtypeOf(name)),
+    readFloat32: async (name) => values.get(name) ?? source.readFloat32(name),
+  };
 }

@@ -43,7 +43,7 @@ export async function createDecoder({ backend, model, method, store }: DecoderOp
   const embedding = await compile(buildEmbedding(context));
   const blocks: Compiled[] = [];
   for (let layer = 0; layer < model.numHiddenLayers; layer++) blocks.push(await compile(buildBlock(context, { layer, cached: true })));
-  const head = await compile(buildHead(context, (output, build) => build.graph.output("logits", logitsOf(output, build))));
+  const head = await compile(buildHead(context, (head, build) => build.graph.output("logits", logitsOf(head, build))));
   const parameters = ({ segment }: Compiled): Record<string, HostTensor> =>
     Object.assign({}, ...[...segment.parameters].map(([local, { name }]) => namedTensors(local, store.parameters.get(name)!)));
   const run = (compiled: Compiled, inputs: Record<string, HostTensor>): Promise<Record<string, HostTensor>> => {

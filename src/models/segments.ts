@@ -12,13 +12,16 @@ import {
   less,
   logicalAnd,
   logicalOr,
+  mul,
   reshape,
+  scatterAddRows,
   slice,
   sub,
   where,
 } from "../tensor/ops/index.ts";
 import { addDims, type Dim, dim, divideDims, multiplyDims } from "../tensor/shape.ts";
 import { keysSeen } from "./layers/attention.ts";
+import { logitsOf } from "./layers/vocabulary.ts";
 import type { BlockOutput, EncoderOutput, HeadOutput, MaskKind, Model, Stack } from "./model.ts";
 import {
   type LinearLayout,
@@ -67,7 +70,7 @@ export function buildEmbedding({ model, stack = model, chunks, options }: Segmen
   return { name: "embedding", graph: build.graph, parameters: build.parameters };
 }
 
-/** hidden, positionIds, rotary tables, masks (, pastKey, pastValue) (, encoderHidden, crossMasks) -> hidden (, presentKey, presentValue). */
+/** hidden, positionIds, rotary tables, masks (, pastKey, pastValue) (, distanceBuckets) (, encoderHidden, crossMasks) -> hidden (, presentKey, presentValue). */
 export function buildBlock(
   { model, stack = model, chunks, options }: SegmentContext,
   { layer, cached }: { layer: number; cached: boolean },
@@ -75,8 +78,8 @@ export function buildBlock(
   const build = new SegmentBuilder({ ...options, prefix: stack.blockPrefix(layer) });
   const { graph } = build;
   const T = tokensDim(chunks);
-  // When decoding, what stands in front is in the cache already.
-  const front = cached ? undefined : build.past;
+  // When decoding, what stands in front is in the cache already; in front of an encoder nothing does.
+  const front = cached || stack !== model ? undefined : build.past;
   const past = cached ? pastTokensDim : (front?.key.shape[1] ?? 0);
   const float = (shape: Dim[]): TensorType => ({ dtype: "float32", shape });
   const hidden = graph.input("hidden", float([batchDim, T, stack.hiddenSize]));
@@ -93,7 +96,8 @@ export function buildBlock(
   const output: BlockOutput = stack.block(build, {
     ...{ layer, hidden, positionIds, masks },
     ...(rotary && { rotary }),
-    ...(stack === model && model.encoder && { encoded: encoderInputs(build, { model, chunks }) }),
+    ...(stack.distanceBucket && { distanceBuckets: graph.input("distanceBuckets", { dtype: "int64", shape: [addDims(past, T, T)] }) }),
+    ...(stack === model && model.encoder && { encoded: encoderInputs(build, { model, chunks, cached }) }),
     ...(front && { past: { key: forEachRow(front.key), value: forEachRow(front.value) } }),
     ...(cached && { past: { key: graph.input("pastKey", cacheType), value: graph.input("pastValue", cacheType) } }),
   });
@@ -105,14 +109,33 @@ export function buildBlock(
   return { name: stack.blockPrefix(layer).slice(0, -1), graph, parameters: build.parameters };
 }
 
-/** encoderHidden [B, S, C] and its masks, as inputs of a decoder's block. */
-function encoderInputs({ graph }: SegmentBuilder, { model, chunks }: Pick<SegmentContext, "model" | "chunks">): EncoderOutput {
+interface EncoderInputs extends Pick<SegmentContext, "model" | "chunks"> {
+  readonly cached: boolean;
+}
+
+/** encoderHidden [B, S, C], or when decoding crossKey and crossValue, and their masks, as inputs of a decoder's block. */
+function encoderInputs(build: SegmentBuilder, { model, chunks, cached }: EncoderInputs): EncoderOutput {
+  const { graph } = build;
   const float = (shape: Dim[]): TensorType => ({ dtype: "float32", shape });
   const t = divideDims(tokensDim(chunks), chunks);
+  const made = float([batchDim, encoderTokensDim, model.numAttentionHeads * model.headDim]);
+  const { key, value } = cached
+    ? { key: graph.input("crossKey", made), value: graph.input("crossValue", made) }
+    : model.crossKeyValues!(build, graph.input("encoderHidden", float([batchDim, encoderTokensDim, model.encoder!.hiddenSize])));
   return {
-    hidden: graph.input("encoderHidden", float([batchDim, encoderTokensDim, model.encoder!.hiddenSize])),
+    ...{ key, value },
     masks: Array.from({ length: chunks }, (_, i) => graph.input(`crossMask.${i}`, float([batchDim, 1, 1, t, encoderTokensDim]))),
   };
+}
+
+/** encoderHidden [B, S, C] -> crossKey, crossValue [B, S, heads * headDim] of a decoder's block, once for all its steps. */
+export function buildCrossKeyValues({ model, options }: SegmentContext, { layer }: { layer: number }): Segment {
+  const build = new SegmentBuilder({ ...options, prefix: model.blockPrefix(layer) });
+  const shape = [batchDim, encoderTokensDim, model.encoder!.hiddenSize];
+  const { key, value } = model.crossKeyValues!(build, build.graph.input("encoderHidden", { dtype: "float32", shape }));
+  build.graph.output("crossKey", key);
+  build.graph.output("crossValue", value);
+  return { name: `cross-attention of ${model.blockPrefix(layer).slice(0, -1)}`, graph: build.graph, parameters: build.parameters };
 }
 
 /** [heads, P, D] -> [B, heads, P, D]. */
@@ -135,6 +158,26 @@ export function buildHead(context: SegmentContext, finish: (head: HeadOutput, bu
   const rows = build.graph.input("rows", { dtype: "float32", shape: [dim("rows"), model.hiddenSize] });
   finish(model.head(build, rows), build);
   return { name: "head", graph: build.graph, parameters: build.parameters, pieces: build.pieces };
+}
+
+/**
+ * rows [N, C] of the residual stream -> whatever `finish` makes of the logits of the model's label head: one row of logits for
+ * each row, or where the head pools the mean, for each document: documentOf int64 [N], inverseLength float32 [documents].
+ */
+export function buildLabelHead({ model, options }: SegmentContext, finish: (logits: Value, build: SegmentBuilder) => void): Segment {
+  const build = new SegmentBuilder({ ...options, prefix: "" });
+  const rows = build.graph.input("rows", { dtype: "float32", shape: [dim("rows"), model.hiddenSize] });
+  const head = model.labelHead!;
+  const prepared = head.rows?.(build, rows) ?? rows;
+  finish(head.build(build, head.pools === "mean" ? meanByDocument(build, prepared) : prepared, head.numLabels), build);
+  return { name: head.name, graph: build.graph, parameters: build.parameters };
+}
+
+function meanByDocument({ graph }: SegmentBuilder, rows: Value): Value {
+  const documents = dim("documents");
+  const documentOf = graph.input("documentOf", { dtype: "int64", shape: [rows.shape[0]!] });
+  const inverseLength = graph.input("inverseLength", { dtype: "float32", shape: [documents] });
+  return mul(scatterAddRows(documentOf, rows, documents), reshape(inverseLength, [documents, 1]));
 }
 
 /** Document id of keys that every document sees. */
@@ -223,7 +266,7 @@ export function describeModel(model: Model): { parameters: ParameterSpec[]; line
     buildEmbedding({ ...context, stack }),
     ...Array.from({ length: stack.numHiddenLayers }, (_, layer) => buildBlock({ ...context, stack }, { layer, cached: false })),
   ]);
-  segments.push(buildHead(context, (head, build) => build.parameter(head.vocabulary)));
+  segments.push(model.labelHead ? buildLabelHead(context, () => {}) : buildHead(context, (head, build) => logitsOf(head, build)));
   const parameters = new Map<string, ParameterSpec>();
   for (const segment of segments) for (const spec of segment.parameters.values()) parameters.set(spec.name, spec);
   return { parameters: [...parameters.values()], linears };

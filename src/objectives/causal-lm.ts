@@ -7,10 +7,11 @@
  */
 import { z } from "zod";
 import { softCapped } from "../models/layers/soft-cap.ts";
-import { logitsOf, sumOverVocabulary } from "../models/layers/vocabulary.ts";
+import { biasOf, logitsOf, sumOverVocabulary } from "../models/layers/vocabulary.ts";
 import {
   add,
   constant,
+  gather,
   greaterOrEqual,
   matmul,
   maximum,
@@ -39,9 +40,10 @@ export const causalLm = {
   summary: "Next-token cross-entropy on the supervised tokens.",
   configSchema,
   build({ head, labels, weights, build, config }) {
-    const { features, vocabulary, softCap } = head;
+    const { features, vocabulary, bias, softCap } = head;
     const N = features.shape[0]!;
-    const labelLogits = softCapped(reduceSum(mul(features, build.rows(vocabulary, labels)), [-1]), softCap); // [N]
+    const projected = reduceSum(mul(features, build.rows(vocabulary, labels)), [-1]); // [N]
+    const labelLogits = softCapped(bias ? add(projected, gather(biasOf(bias, build), labels)) : projected, softCap);
     const { normaliser, largest: best } = sumOverVocabulary(head, build);
     const expected = config.labelSmoothing === 0 ? labelLogits : smoothed(config.labelSmoothing);
     const targetLosses = sub(normaliser, expected);
@@ -56,7 +58,8 @@ export const causalLm = {
 
     function meanLogits() {
       const mean = reduceMean(build.parameter(vocabulary), [0], { keepDims: true }); // [1, C]
-      return reshape(matmul(features, mean, { transposeB: true }), [N]);
+      const spread = reshape(matmul(features, mean, { transposeB: true }), [N]);
+      return bias ? add(spread, reduceMean(biasOf(bias, build), [0])) : spread;
     }
   },
 } as const satisfies Objective<z.output<typeof configSchema>>;

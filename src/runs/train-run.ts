@@ -12,6 +12,7 @@ import { createDecoder } from "../generation/decoder.ts";
 import { generate } from "../generation/generate.ts";
 import { createCheckpointStore } from "../trainers/checkpoint.ts";
 import { type EvaluationEvent, type StepEvent, type TrainingOutcome, trainSupervised } from "../trainers/supervised.ts";
+import { taskFile } from "./bind-task.ts";
 import type { RunConfig } from "./config.ts";
 import { parseConfigText, printConfig } from "./config-text.ts";
 import type { RunEnvironment, RunFolder } from "./environment.ts";
@@ -69,21 +70,22 @@ export async function runTraining({ config, environment, resume, signal, events 
   await checkFolder({ folder, config, resume });
   const startedAt = new Date();
   const prepared = await prepareRun(config, environment);
-  const { loaded, engine, heldOut } = prepared;
+  const { task, loaded, engine, heldOut } = prepared;
   await folder.write(files.config, printConfig(config));
   events.onPrepared?.(prepared);
 
   // Measured before anything is restored: a fresh adapter is the base model.
-  const base = heldOut && (await evaluateHeldOut(prepared.base.engine, heldOut.examples));
-  const earlierBase = prepared.earlierHeldOut && (await evaluateHeldOut(engine, prepared.earlierHeldOut.examples));
-  const penalties = await prepared.createPenalties();
-  const before = await answerSamples(prepared.base.loaded, config.samples);
-
+  const base = heldOut && (await evaluateHeldOut(prepared.base.engine, heldOut.examples, task));
+  const earlierBase = prepared.earlierHeldOut && (await evaluateHeldOut(engine, prepared.earlierHeldOut.examples, task));
   const notices: string[] = [];
   const notice = (message: string): void => {
     notices.push(message);
     events.onNotice?.(message);
   };
+  await prepared.teacherCache?.fill(notice);
+  const penalties = await prepared.createPenalties();
+  const before = await answerSamples(prepared.base.loaded, config.samples);
+
   const checkpoints = createCheckpointStore({ shelf: folder.checkpoints, keepLast: config.training.keepLast, onWarning: notice });
   const start = resume ? await checkpoints.latest() : undefined;
   const resumedFrom = start?.trainer.step;
@@ -140,12 +142,12 @@ export async function runTraining({ config, environment, resume, signal, events 
     return { outcome, folder: config.output, samples: [] };
   }
 
-  const tuned = heldOut && (await evaluateHeldOut(engine, heldOut.examples));
+  const tuned = heldOut && (await evaluateHeldOut(engine, heldOut.examples, task));
   const after = await answerSamples(loaded, config.samples);
   const samples = config.samples.map((prompt, i) => ({ prompt, before: before[i]!, after: after[i]! }));
   const comparison = base && tuned && pairedBootstrap({ first: base.documents, second: tuned.documents, seed: config.training.seed });
   const earlier = earlierBase && (await compareEarlier({ prepared, base: earlierBase, seed: config.training.seed }));
-  await writeModel({ folder, loaded, config, environment });
+  await writeModel({ folder, prepared, config, environment });
   const summary = { outcome, base: withoutDocuments(base), tuned: withoutDocuments(tuned), comparison, earlier, samples };
   await folder.write(files.results, `${JSON.stringify(summary, null, 2)}\n`);
   const results = {
@@ -192,7 +194,7 @@ async function compareEarlier({
   base: HeldOutResult;
   seed: number;
 }): Promise<EarlierData> {
-  const tuned = await evaluateHeldOut(prepared.engine, prepared.earlierHeldOut!.examples);
+  const tuned = await evaluateHeldOut(prepared.engine, prepared.earlierHeldOut!.examples, prepared.task);
   const comparison = pairedBootstrap({ first: base.documents, second: tuned.documents, seed });
   return { before: base.loss, after: tuned.loss, documents: base.documents.length, comparison };
 }
@@ -220,9 +222,10 @@ function flatten(value: unknown, path = ""): Map<string, string> {
   return new Map(Object.entries(value).flatMap(([key, inner]) => [...flatten(inner, path === "" ? key : `${path}.${key}`)]));
 }
 
-function validationBatches({ validation, maxLength }: PreparedRun, { data, training }: RunConfig) {
+function validationBatches({ task, validation, maxLength }: PreparedRun, { data, training }: RunConfig) {
   return makeBatches({
     examples: validation!.examples,
+    collator: task.collator,
     batchSize: training.batchSize,
     maxLength,
     packing: data.packing,
@@ -259,18 +262,22 @@ async function answerSamples(loaded: LoadedModel, prompts: readonly string[]): P
 
 async function writeModel({
   folder,
-  loaded,
+  prepared: { loaded, task },
   config,
   environment,
 }: {
   folder: RunFolder;
-  loaded: LoadedModel;
+  prepared: PreparedRun;
   config: RunConfig;
   environment: RunEnvironment;
 }): Promise<void> {
   const content = loaded.method.adapter
     ? { name: "adapter", files: encodeAdapter({ store: loaded.store, method: loaded.method, baseModel: config.model }) }
-    : { name: "model", files: await mergedCheckpointFiles(loaded, await environment.openModelFolder(config.model)) };
+    : {
+        name: "model",
+        files: await mergedCheckpointFiles(loaded, await environment.openModelFolder(config.model), { labels: task.configFields }),
+      };
+  if (task.head) await folder.write(`${content.name}/${taskFile}`, `${JSON.stringify(task.resolvedConfig, null, 2)}\n`);
   for (const [file, bytes] of Object.entries(content.files)) await folder.write(`${content.name}/${file}`, bytes);
 }
 
@@ -281,6 +288,7 @@ const withoutDocuments = (result: HeldOutResult | undefined) =>
     tokenAccuracy: result.tokenAccuracy,
     tokens: result.tokens,
     documents: result.documents.length,
+    ...(Object.keys(result.metrics).length > 0 && { metrics: result.metrics }),
   };
 
 interface Described {

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { ConfigError } from "../../base/errors.ts";
 import type { FileContent } from "../../base/folder-shelf.ts";
-import { encodeAdapter, mergedParameter, unmergedParameter } from "../../execution/adapter-files.ts";
+import { encodeAdapter, unmergedParameter } from "../../execution/adapter-files.ts";
 import { mergedCheckpointFiles } from "../../export/merged-checkpoint.ts";
 import { type OnnxWeightType, onnxFiles } from "../../export/onnx/onnx-files.ts";
 import { isFolder, openFolder, writeFileAtomic } from "../../platform/node/files.ts";
@@ -40,13 +40,14 @@ export const exportCommand = {
           throw new ConfigError("--format unmerged needs a merged model folder, and with --adapter the adapter that is in it.");
         if (await isFolder(folder))
           throw new ConfigError(`${folder} exists already; choose another folder, so that nothing is overwritten.`);
-        const { loaded, basePath } = await openChosenModel({ model: run, adapter, device: "cpu" });
+        const { loaded, basePath, task } = await openChosenModel({ model: run, adapter, device: "cpu" });
         const base = openFolder(basePath);
+        const labels = task?.configFields;
         const writers: Record<string, () => Promise<Record<string, FileContent>>> = {
           peft: async () => encodeAdapter({ store: loaded.store, method: loaded.method, baseModel: basePath }),
           onnx: () => onnxFiles(loaded, base, weightType),
-          merged: () => mergedCheckpointFiles(loaded, base, mergedParameter),
-          unmerged: () => mergedCheckpointFiles(loaded, base, unmergedParameter),
+          merged: () => mergedCheckpointFiles(loaded, base, { labels }),
+          unmerged: () => mergedCheckpointFiles(loaded, base, { valuesOf: unmergedParameter, labels }),
         };
         const files = await writers[format]!();
         for (const [file, content] of Object.entries(files)) await writeFileAtomic(join(folder, file), content);

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { largestFirst } from "../../base/largest-first.ts";
 import { createRandom } from "../../base/random.ts";
-import { largestFirst } from "./largest-first.ts";
 import { processLogits, type SamplingOptions, sampleToken } from "./sample-token.ts";
 import { exponentials } from "./softmax.ts";
 

@@ -1,6 +1,6 @@
 /** Fan et al. 2018, https://arxiv.org/abs/1805.04833. Tokens that tie with the k-th stay. */
 import { z } from "zod";
-import { largestFirst } from "./largest-first.ts";
+import { largestFirst } from "../../base/largest-first.ts";
 import type { LogitsProcessor } from "./processor.ts";
 
 export const topK = {

@@ -8,6 +8,7 @@ import { add, layerNorm, split } from "../../tensor/ops/index.ts";
 import { ConfigReader } from "../config-reader.ts";
 import { readActivation } from "../layers/activations.ts";
 import { attention } from "../layers/attention.ts";
+import { decoderLabelHeads } from "../layers/label-heads.ts";
 import type { BlockOutput, ModelFamily } from "../model.ts";
 import type { SegmentBuilder } from "../segment-builder.ts";
 
@@ -77,6 +78,7 @@ export const gpt2 = {
         const name = tieWordEmbeddings ? "transformer.wte.weight" : "lm_head.weight";
         return { features: norm(build, "transformer.ln_f", rows), vocabulary: { name, shape: [V, C], kind: "embedding" } };
       },
+      labelHeads: decoderLabelHeads({ finalNorm: (build, rows) => norm(build, "transformer.ln_f", rows), tokenModule: "classifier" }),
     };
   },
 } as const satisfies ModelFamily;

@@ -7,14 +7,14 @@ export type Activation = (x: Value) => Value;
 
 const tanhGelu: Activation = (x) => gelu(x, { approximate: "tanh" });
 
-const activations: Readonly<Record<string, Activation>> = {
+export const activations: Readonly<Record<string, Activation>> = {
   gelu: (x) => gelu(x, { approximate: "none" }),
   gelu_new: tanhGelu,
   gelu_fast: tanhGelu,
   gelu_pytorch_tanh: tanhGelu,
-  relu,
-  silu,
-  swish: silu,
+  relu: (x) => relu(x),
+  silu: (x) => silu(x),
+  swish: (x) => silu(x),
 };
 
 /** @throws UnsupportedError if config.json names an activation that is not known */

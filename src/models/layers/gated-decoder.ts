@@ -10,6 +10,7 @@ import type { BlockInput, BlockOutput, HeadOutput, MaskKind, Model } from "../mo
 import type { SegmentBuilder } from "../segment-builder.ts";
 import { type Activation, readActivation } from "./activations.ts";
 import { attention } from "./attention.ts";
+import { decoderLabelHeads } from "./label-heads.ts";
 import { type RotaryConfig, readRotary } from "./rotary.ts";
 
 export interface GatedDecoderConfig {
@@ -177,6 +178,7 @@ export function createGatedDecoder(config: GatedDecoderConfig): Model {
         softCap: config.logitSoftCap,
       };
     },
+    labelHeads: decoderLabelHeads({ finalNorm: (build, rows) => norm(build, "model.norm", rows), tokenModule: "score" }),
   };
 }
 
