@@ -84,8 +84,8 @@ export function buildBlock(
   const float = (shape: Dim[]): TensorType => ({ dtype: "float32", shape });
   const hidden = graph.input("hidden", float([batchDim, T, stack.hiddenSize]));
   const positionIds = graph.input("positionIds", ids(chunks));
-  const half = stack.rotaryTables?.({ length: 1, sequenceLength: 1 }).half;
-  const table = half === undefined ? undefined : float([dim("positions"), half]);
+  const turning = stack.rotary?.(layer);
+  const table = turning && float([dim("positions"), turning.rotaryDim / 2]);
   const rotary = table && { cos: graph.input("rotaryCos", table), sin: graph.input("rotarySin", table) };
   const { isBidirectional } = stack.maskKind(layer);
   const seen = (chunk: number): Dim => keysSeen({ tokens: T, chunks, chunk, past, isBidirectional });

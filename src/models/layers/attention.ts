@@ -12,6 +12,7 @@ import type { Value } from "../../tensor/graph.ts";
 import { add, concat, matmul, reshape, slice, softmax, split, transpose } from "../../tensor/ops/index.ts";
 import { addDims, type Dim, divideDims, multiplyDims } from "../../tensor/shape.ts";
 import type { KeyValues } from "../model.ts";
+import { softCapped } from "./soft-cap.ts";
 
 export interface AttentionInput {
   /** [B, T, numHeads * D], rotated already. */
@@ -24,6 +25,8 @@ export interface AttentionInput {
   readonly headDim: number;
   /** Factor on the scores, usually 1 / sqrt(D). */
   readonly scale: number;
+  /** Scores are bent to stay below this before the mask. */
+  readonly softCap?: number | undefined;
   /** One additive mask for each chunk of queries: [B, 1, 1, t, keys]. */
   readonly masks: readonly Value[];
   readonly past?: KeyValues | undefined;
@@ -35,7 +38,7 @@ export interface AttentionInput {
 
 /** @returns output [B, T, numHeads * D] and the keys and values of all tokens so far */
 export function attention(input: AttentionInput): { output: Value; present: KeyValues } {
-  const { numHeads, numKeyValueHeads, headDim: D, scale, masks, past, isBidirectional, bias } = input;
+  const { numHeads, numKeyValueHeads, headDim: D, scale, softCap, masks, past, isBidirectional, bias } = input;
   const [B, T] = input.query.shape as [Dim, Dim];
   const groups = numHeads / numKeyValueHeads;
   const { graph } = input.query;
@@ -68,7 +71,8 @@ export function attention(input: AttentionInput): { output: Value; present: KeyV
     const k = seesAll ? key : upTo(keys, i, past?.key);
     const v = seesAll ? value : upTo(values, i, past?.value);
     const scores = matmul(q, forGroup(k), { transposeB: true, alpha: scale }); // [B, Hkv, G, t, keys]
-    const biased = bias ? add(scores, biasOf(bias, i, k.shape[2]!)) : scores;
+    const bent = softCapped(scores, softCap);
+    const biased = bias ? add(bent, biasOf(bias, i, k.shape[2]!)) : bent;
     return matmul(softmax(add(biased, masks[i]!)), forGroup(v)); // [B, Hkv, G, t, D]
   });
   const joined = chunks === 1 ? outputs[0]! : concat(outputs, 3); // [B, Hkv, G, T, D]
