@@ -3,6 +3,7 @@ import { ConfigError } from "../base/errors.ts";
 import { formatBytes, formatDuration } from "../base/units.ts";
 import { makeBatches } from "../data/batches.ts";
 import { chatTemplateOf } from "../data/dataset.ts";
+import { compareHeldOut } from "../evaluation/compare.ts";
 import { evaluateHeldOut, type HeldOutResult } from "../evaluation/held-out.ts";
 import { type PairedDifference, pairedBootstrap } from "../evaluation/paired-bootstrap.ts";
 import { encodeAdapter } from "../execution/adapter-files.ts";
@@ -42,7 +43,10 @@ export interface TrainRunResult {
   readonly folder: string;
   readonly base?: HeldOutResult;
   readonly tuned?: HeldOutResult;
+  /** Of the loss. */
   readonly comparison?: PairedDifference;
+  /** Of the task's metrics, by their columns in metrics files. */
+  readonly metricComparisons?: Readonly<Record<string, PairedDifference>>;
   /** Of an update: held-out loss on the earlier run's data. */
   readonly earlier?: EarlierData;
   readonly samples: readonly ReportSample[];
@@ -145,10 +149,20 @@ export async function runTraining({ config, environment, resume, signal, events 
   const tuned = heldOut && (await evaluateHeldOut(engine, heldOut.examples, task));
   const after = await answerSamples(loaded, config.samples);
   const samples = config.samples.map((prompt, i) => ({ prompt, before: before[i]!, after: after[i]! }));
-  const comparison = base && tuned && pairedBootstrap({ first: base.documents, second: tuned.documents, seed: config.training.seed });
+  const compared = base && tuned && compareHeldOut({ base, tuned, seed: config.training.seed });
+  const comparison = compared?.loss;
+  const metricComparisons = compared && Object.keys(compared.metrics).length > 0 ? compared.metrics : undefined;
   const earlier = earlierBase && (await compareEarlier({ prepared, base: earlierBase, seed: config.training.seed }));
   await writeModel({ folder, prepared, config, environment });
-  const summary = { outcome, base: withoutDocuments(base), tuned: withoutDocuments(tuned), comparison, earlier, samples };
+  const summary = {
+    outcome,
+    base: withoutDocuments(base),
+    tuned: withoutDocuments(tuned),
+    comparison,
+    metricComparisons,
+    earlier,
+    samples,
+  };
   await folder.write(files.results, `${JSON.stringify(summary, null, 2)}\n`);
   const results = {
     ...(base && { base_loss: base.loss }),
@@ -167,6 +181,7 @@ export async function runTraining({ config, environment, resume, signal, events 
         base,
         tuned,
         comparison,
+        metricComparisons: metricComparisons ?? {},
         metrics: metrics.rows,
         samples,
         facts,
@@ -177,9 +192,10 @@ export async function runTraining({ config, environment, resume, signal, events 
   }
   return {
     ...{ outcome, folder: config.output, samples },
-    ...(base && { base }),
-    ...(tuned && { tuned }),
+    ...(base && { base: withoutScores(base) }),
+    ...(tuned && { tuned: withoutScores(tuned) }),
     ...(comparison && { comparison }),
+    ...(metricComparisons && { metricComparisons }),
     ...(earlier && { earlier }),
   };
 }
@@ -280,6 +296,9 @@ async function writeModel({
   if (task.head) await folder.write(`${content.name}/${taskFile}`, `${JSON.stringify(task.resolvedConfig, null, 2)}\n`);
   for (const [file, bytes] of Object.entries(content.files)) await folder.write(`${content.name}/${file}`, bytes);
 }
+
+/** What was said of every document is in the report; the rest of the program wants the numbers. */
+const withoutScores = ({ scores, ...result }: HeldOutResult): HeldOutResult => result;
 
 const withoutDocuments = (result: HeldOutResult | undefined) =>
   result && {
