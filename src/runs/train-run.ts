@@ -1,6 +1,5 @@
 /** A whole training run: prepare, measure the base, train, measure again, write everything down. */
 import { ConfigError } from "../base/errors.ts";
-import { formatBytes, formatDuration } from "../base/units.ts";
 import { makeBatches } from "../data/batches.ts";
 import { chatTemplateOf } from "../data/dataset.ts";
 import { compareHeldOut } from "../evaluation/compare.ts";
@@ -21,6 +20,7 @@ import { changedInputs, type Manifest, parseManifest, serializeManifest } from "
 import { type MetricsRow, openMetricsLog } from "./metrics-log.ts";
 import { type PreparedRun, prepareRun } from "./prepare.ts";
 import { type ReportSample, renderReport } from "./report/report.ts";
+import { type EarlierData, reportFacts } from "./report-facts.ts";
 import { eventFileName, openTensorboardLog } from "./tensorboard.ts";
 
 export interface TrainRunOptions {
@@ -50,14 +50,6 @@ export interface TrainRunResult {
   /** Of an update: held-out loss on the earlier run's data. */
   readonly earlier?: EarlierData;
   readonly samples: readonly ReportSample[];
-}
-
-export interface EarlierData {
-  /** Mean over tokens, nats. */
-  readonly before: number;
-  readonly after: number;
-  readonly documents: number;
-  readonly comparison: PairedDifference;
 }
 
 const files = {
@@ -345,56 +337,4 @@ async function continueManifest(folder: RunFolder, now: Manifest, step: number):
       changed.map((what) => `${what} since the run began, so it cannot be resumed. Put it back, or start a new run in another folder.`),
     );
   return { ...before, status: "running", resumedFrom: [...before.resumedFrom, { step, at: now.startedAt }] };
-}
-
-function reportFacts({
-  prepared,
-  environment,
-  outcome,
-  seconds,
-  earlier,
-}: {
-  prepared: PreparedRun;
-  environment: RunEnvironment;
-  outcome: TrainingOutcome;
-  seconds: number;
-  earlier: EarlierData | undefined;
-}) {
-  const machine = environment.describe(prepared.loaded.backend.name);
-  const { train, heldOut } = prepared;
-  return {
-    Run: {
-      status: outcome.status,
-      steps: outcome.step,
-      "best validation": outcome.best ? `${outcome.best.loss.toFixed(4)} at step ${outcome.best.step}` : "none",
-      time: formatDuration(seconds),
-      "trainable parameters": prepared.trainableParameters,
-      "all parameters": prepared.allParameters,
-      "peak memory, MB": Math.round(environment.peakMemoryBytes() / 1e6),
-    },
-    Data: {
-      files: prepared.dataFiles.map(({ path }) => path).join(", "),
-      format: train.report.format,
-      "chat template": train.report.chatTemplate ?? "none (text)",
-      "training rows": train.report.rows,
-      "training tokens": train.report.tokens,
-      "supervised tokens": train.report.supervisedTokens,
-      "rows truncated": train.report.truncated,
-      "rows dropped": train.report.droppedOverlong + train.report.droppedUnsupervised,
-      "held-out rows": heldOut?.report.rows ?? 0,
-    },
-    ...(earlier && {
-      "Earlier data": {
-        "held-out rows": earlier.documents,
-        "loss before": earlier.before.toFixed(4),
-        "loss after": earlier.after.toFixed(4),
-        difference: `${earlier.comparison.difference.toFixed(4)} (95% interval ${earlier.comparison.low.toFixed(4)} to ${earlier.comparison.high.toFixed(4)})`,
-      },
-    }),
-    Environment: Object.fromEntries(
-      Object.entries(machine).map(([name, value]) =>
-        name === "memoryBytes" ? ["memory", formatBytes(Number(value))] : [name, String(value)],
-      ),
-    ),
-  };
 }
