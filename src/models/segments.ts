@@ -78,8 +78,8 @@ export function buildBlock(
   const build = new SegmentBuilder({ ...options, prefix: stack.blockPrefix(layer) });
   const { graph } = build;
   const T = tokensDim(chunks);
-  // When decoding, what stands in front is in the cache already.
-  const front = cached ? undefined : build.past;
+  // When decoding, what stands in front is in the cache already; in front of an encoder nothing does.
+  const front = cached || stack !== model ? undefined : build.past;
   const past = cached ? pastTokensDim : (front?.key.shape[1] ?? 0);
   const float = (shape: Dim[]): TensorType => ({ dtype: "float32", shape });
   const hidden = graph.input("hidden", float([batchDim, T, stack.hiddenSize]));
