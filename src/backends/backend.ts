@@ -48,6 +48,8 @@ export interface CompileOptions {
   readonly name?: string;
   /** Values of graph inputs that never change; runs do not give them. The backend may lay them out as suits it, and keeps a copy. */
   readonly constants?: ReadonlyMap<string, HostTensor>;
+  /** Hold on to working memory between runs. Worth its size where a large graph runs again and again. */
+  readonly keepsMemory?: boolean;
 }
 
 export interface Backend {

@@ -52,12 +52,12 @@ export async function askModel({ model, flags, rows: given, tasks, defaultTask }
   return rows.map(({ row }, i) => ({ row, said: said[i]! }));
 }
 
-function requireTask({ loaded, task }: OpenedModel, { model, tasks }: Pick<AskOptions, "model" | "tasks">) {
+function requireTask({ loaded, task, adapterPath }: OpenedModel, { model, tasks }: Pick<AskOptions, "model" | "tasks">) {
   if (!task || !tasks.includes(task.name) || !task.inference)
     throw new ConfigError(
       `${model} is a model for ${task?.name ?? "writing text"}; this command needs one for ${tasks.join(" or ")}. Train one with task: { name: ${tasks[0]} } in its configuration.`,
     );
-  if (loaded.fresh.length > 0)
+  if (loaded.fresh.length > 0 && adapterPath === undefined)
     throw new ConfigError(
       `${model} does not hold ${loaded.fresh.join(", ")}, so it would answer at random. Name the folder of a run that trained it, or its adapter with --adapter.`,
     );

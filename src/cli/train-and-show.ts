@@ -38,13 +38,24 @@ export async function trainAndShow({ config, resume, json, command, context }: T
     print(`held-out loss         base ${base.loss.toFixed(3)}  tuned ${tuned.loss.toFixed(3)}  ${showDifference(comparison)}`);
     const after = figuresOf(tuned);
     for (const [i, figure] of figuresOf(base).entries())
-      print(`${figure.name.padEnd(22)}base ${showFigure(figure)}  tuned ${showFigure(after[i]!)}`);
+      print(
+        `${figure.name.padEnd(22)}base ${showFigure(figure)}  tuned ${showFigure(after[i]!)}${showInterval(result.metricComparisons?.[figure.logName])}`,
+      );
   }
   if (result.earlier) {
     const { before, after, comparison } = result.earlier;
     print(`earlier data          before ${before.toFixed(3)}  after ${after.toFixed(3)}  ${showDifference(comparison)}`);
   }
   print(`report                ${result.folder}/report.html`);
+}
+
+/** Of a metric, in points of a hundred. */
+export function showInterval(difference: PairedDifference | undefined): string {
+  if (!difference) return "";
+  const [change, low, high] = [difference.difference, difference.low, difference.high].map(
+    (value) => `${value < 0 ? "-" : "+"}${Math.abs(100 * value).toFixed(1)}`,
+  );
+  return `  difference ${change} points (95% interval ${low} to ${high})`;
 }
 
 function showDifference({ difference, low, high }: PairedDifference): string {

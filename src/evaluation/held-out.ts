@@ -7,7 +7,7 @@ import { loss } from "./metrics/loss.ts";
 import { perplexity } from "./metrics/perplexity.ts";
 import { tokenAccuracy } from "./metrics/token-accuracy.ts";
 import type { DocumentLoss } from "./paired-bootstrap.ts";
-import { computeTaskMetrics, metricsFor } from "./task-metrics/registry.ts";
+import { computeTaskMetrics, taskMetrics } from "./task-metrics/registry.ts";
 import type { Scores } from "./task-metrics/task-metric.ts";
 
 export interface HeldOutResult {
@@ -25,17 +25,20 @@ export interface HeldOutResult {
 }
 
 /** What a reader is shown beside the loss: a language model's perplexity and token accuracy, or the metrics of the task. */
-export function figuresOf({ perplexity, tokenAccuracy, metrics, scores }: HeldOutResult): readonly Figure[] {
-  if (scores)
-    return metricsFor(scores).map(({ name, logName }) => ({ name: name.replaceAll("-", " "), value: metrics[logName]!, isShare: true }));
+export function figuresOf({ perplexity, tokenAccuracy, metrics }: HeldOutResult): readonly Figure[] {
+  const ofTask = taskMetrics.filter(({ logName }) => metrics[logName] !== undefined);
+  if (ofTask.length > 0)
+    return ofTask.map(({ name, logName }) => ({ name: name.replaceAll("-", " "), logName, value: metrics[logName]!, isShare: true }));
   return [
-    { name: "perplexity", value: perplexity, isShare: false },
-    { name: "token accuracy", value: tokenAccuracy, isShare: true },
+    { name: "perplexity", logName: "eval_perplexity", value: perplexity, isShare: false },
+    { name: "token accuracy", logName: "eval_token_accuracy", value: tokenAccuracy, isShare: true },
   ];
 }
 
 export interface Figure {
   readonly name: string;
+  /** Its column in metrics files. */
+  readonly logName: string;
   readonly value: number;
   /** Between 0 and 1, or -1 and 1. */
   readonly isShare: boolean;

@@ -56,8 +56,8 @@ export async function readAdapter(folder: Folder): Promise<Adapter> {
 /** The modules of a task's head are saved with every adapter of that task; the task brings them, not the method. */
 function withoutHead(json: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
   if (!Array.isArray(json.modules_to_save)) return json;
-  const heads = new Set(["classifier", "score", "qa_outputs", "pre_classifier", "classification_head"]);
-  const own = json.modules_to_save.filter((module) => !heads.has(String(module)));
+  const head = /(^|\.)(classifier|score|qa_outputs|pre_classifier|classification_head|pooler|head)(\.\w+)?$/;
+  const own = json.modules_to_save.filter((module) => !head.test(String(module)));
   return { ...json, modules_to_save: own.length > 0 ? own : null };
 }
 

@@ -2,12 +2,13 @@
 
 import type { Backend } from "../backends/backend.ts";
 import type { Folder } from "../base/byte-source.ts";
+import { CheckpointError } from "../base/errors.ts";
 import { createRandom } from "../base/random.ts";
 import { loadTokenizer, type Tokenizer } from "../data/tokenizers/tokenizer.ts";
 import { forTask } from "../methods/for-task.ts";
 import type { AttachedMethod, Method } from "../methods/method.ts";
 import { createModel } from "../models/families/registry.ts";
-import { type HeadChoice, headParameters, initialiseHead, withLabelHead } from "../models/label-heads.ts";
+import { type HeadChoice, headParameters, initialiseHead, isNew, withLabelHead, withNewModules } from "../models/label-heads.ts";
 import type { Model } from "../models/model.ts";
 import type { ParameterSpec } from "../models/segment-builder.ts";
 import { describeModel } from "../models/segments.ts";
@@ -25,7 +26,7 @@ export interface LoadedModel {
   readonly tokenizer: Tokenizer;
   readonly method: AttachedMethod;
   readonly store: ParameterStore;
-  /** Parameters that the checkpoint does not hold, which began at random: those of a new head. */
+  /** Parameters that the checkpoint does not hold, which began at random: those of a new head. An adapter holds them. */
   readonly fresh: readonly string[];
 }
 
@@ -70,15 +71,17 @@ export async function openModel({
 }: OpenModelOptions): Promise<LoadedModel> {
   const checkpoint = await openCheckpoint(folder);
   const bare = createModel(checkpoint.config, { holds: (tensor) => findTensor(checkpoint, tensor) !== undefined });
-  const model = task.head ? withLabelHead(bare, task.head) : bare;
+  const chosenHead = task.head ? withLabelHead(bare, task.head) : bare;
+  const fresh = headParameters(chosenHead).filter(({ name }) => !findTensor(checkpoint, name));
+  const model = withNewModules(chosenHead, fresh);
   const description = describeModel(model);
-  const fresh = headParameters(model).filter(({ name }) => !findTensor(checkpoint, name));
+  checkHead(checkpoint, model);
   checkTensors(
     checkpoint,
     description.parameters.filter((spec) => !fresh.some(({ name }) => name === spec.name)),
   );
   const tokenizer = await loadTokenizer(folder);
-  const target = { model, ...description, tokenizer };
+  const target = { model, ...description, linears: description.linears.filter(({ module }) => !isNew(model, module)), tokenizer };
   const source = withFresh(weightsOf(checkpoint), { fresh, config: checkpoint.config, seed });
   const chosen = adapter ?? method;
   const single = chosen ? forTask(chosen.method.attach(target, chosen.config), { model, peftTaskType: task.peftTaskType }) : untouched;
@@ -93,6 +96,18 @@ export async function openModel({
   });
   adapter?.loadInto(store, attached);
   return { backend, checkpoint, model, tokenizer, method: attached, store, fresh: fresh.map(({ name }) => name) };
+}
+
+/** @throws CheckpointError if the checkpoint's head is for another number of labels than the task */
+function checkHead(checkpoint: Checkpoint, { labelHead, ...model }: Model): void {
+  if (!labelHead) return;
+  for (const { name, shape } of headParameters({ ...model, labelHead })) {
+    const found = findTensor(checkpoint, name)?.shape;
+    if (found && found.length === shape.length && found[0] !== shape[0] && shape[0] === labelHead.numLabels)
+      throw new CheckpointError(
+        `${checkpoint.name}: the head is for ${found[0]} labels (${name} is [${found.join(", ")}]); the task ${labelHead.name} has ${labelHead.numLabels}. Name the labels of the checkpoint in task.labels, correct the rows, or start from the model without this head.`,
+      );
+  }
 }
 
 interface FreshParameters {

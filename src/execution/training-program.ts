@@ -100,9 +100,10 @@ async function compileStack(
   const blocks: CompiledSegment[] = [];
   for (let layer = 0; layer < stack.numHiddenLayers; layer++) {
     const segment = buildBlock(context, { layer });
+    reached ||= encoderReached || trainsAny(segment, trains);
+    // The first block that is trained gives the gradient of its input, too, though nobody needs it: it shares a program with the others.
     const inputGradients = [...(reached ? ["hidden"] : []), ...(encoderReached ? ["encoderHidden"] : [])];
     blocks.push(await compileSegment(backend, { segment, trains, inputGradients, keepNothing }));
-    reached ||= encoderReached || trainsAny(segment, trains);
   }
   return { trunk: { stack, embedding, blocks }, reached };
 }
@@ -164,7 +165,7 @@ async function compileSegment(backend: Backend, options: Parameters<typeof diffe
   const { forward, backward } = differentiateSegment({ ...options, segment });
   const compiled = { segment, forwardGraph: forward, forward: await backend.compile(forward, { name: `${segment.name} forward` }) };
   if (!backward) return compiled;
-  const executable = await backend.compile(backward.graph, { name: `${segment.name} backward` });
+  const executable = await backend.compile(backward.graph, { name: `${segment.name} backward`, keepsMemory: true });
   return { ...compiled, backward: { ...backward, executable } };
 }
 

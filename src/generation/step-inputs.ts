@@ -1,7 +1,8 @@
 /** What the blocks read beside hidden states when rows of different lengths go on with new tokens: masks, positions, tables. */
 import type { HostTensor } from "../backends/backend.ts";
-import { maskInput } from "../models/decoding-blocks.ts";
-import type { MaskKind, Model, RotaryTables } from "../models/model.ts";
+import { maskInput, rotaryInputs, rotaryKinds } from "../models/decoding-blocks.ts";
+import { computeRotaryTables, type RotaryConfig, type RotaryTables } from "../models/layers/rotary.ts";
+import type { MaskKind, Model } from "../models/model.ts";
 
 export interface StepLayout {
   /** Tokens that each row has already, its positions 0 and on. */
@@ -66,23 +67,26 @@ export function stepDistances({ lengths, counts, capacity }: StepLayout, bucketO
 
 /** Rotary tables that grow with the text. They are made anew only where the angles of a position have changed, as scalings that depend on the length do. */
 export class GrowingRotaryTables {
-  readonly #model: Model;
-  #tables: RotaryTables | undefined;
+  readonly #tables: { readonly config: RotaryConfig; tables: RotaryTables }[];
 
   constructor(model: Model) {
-    this.#model = model;
+    this.#tables = rotaryKinds(model).map((config) => ({ config, tables: computeRotaryTables(config, { length: 2, sequenceLength: 2 }) }));
   }
 
   /** For positions 0..length - 1. */
   inputs(length: number): Record<string, HostTensor> {
-    if (!this.#model.rotaryTables) return {};
-    const make = (size: { length: number; sequenceLength: number }): RotaryTables => this.#model.rotaryTables!(size);
-    const first = make({ length: 2, sequenceLength: length });
-    const rows = (this.#tables?.cos.length ?? 0) / first.half;
-    if (rows < length || !sameAngles(first, this.#tables!)) this.#tables = make({ length: 2 * length, sequenceLength: length });
-    const { cos, sin, half } = this.#tables!;
-    const table = (data: Float32Array): HostTensor => ({ dtype: "float32", dims: [data.length / half, half], data });
-    return { rotaryCos: table(cos), rotarySin: table(sin) };
+    const inputs: Record<string, HostTensor> = {};
+    for (const [kind, held] of this.#tables.entries()) {
+      const first = computeRotaryTables(held.config, { length: 2, sequenceLength: length });
+      if (held.tables.cos.length < length * first.half || !sameAngles(first, held.tables))
+        held.tables = computeRotaryTables(held.config, { length: 2 * length, sequenceLength: length });
+      const { cos, sin, half } = held.tables;
+      const dims = [cos.length / half, half];
+      const names = rotaryInputs(kind);
+      inputs[names.cos] = { dtype: "float32", dims, data: cos };
+      inputs[names.sin] = { dtype: "float32", dims, data: sin };
+    }
+    return inputs;
   }
 }
 

@@ -5,7 +5,8 @@
  */
 import { Graph, type TensorType, type Value } from "../tensor/graph.ts";
 import { addDims, type Dim, dim } from "../tensor/shape.ts";
-import type { MaskKind } from "./model.ts";
+import type { RotaryConfig } from "./layers/rotary.ts";
+import type { MaskKind, Model } from "./model.ts";
 import { type ParameterSpec, SegmentBuilder } from "./segment-builder.ts";
 import { batchDim, pastTokensDim, type Segment, type SegmentContext } from "./segments.ts";
 
@@ -17,6 +18,14 @@ export interface LayerRange {
 
 /** Name of the input with the mask of a kind. */
 export const maskInput = ({ slidingWindow }: MaskKind): string => (slidingWindow === undefined ? "mask" : `mask.${slidingWindow}`);
+
+/** The different rotary positions of a model's layers. */
+export const rotaryKinds = (model: Model): readonly RotaryConfig[] => [
+  ...new Set(Array.from({ length: model.numHiddenLayers }, (_, layer) => model.rotary?.(layer) ?? []).flat()),
+];
+
+/** Names of the inputs with the tables of a kind. */
+export const rotaryInputs = (kind: number) => ({ cos: `rotaryCos.${kind}`, sin: `rotarySin.${kind}` }) as const;
 
 /** Names of what one layer reads of the cache and gives to it; `index` counts from the first layer of the graph. */
 export const cacheNames = (index: number) =>
@@ -34,12 +43,14 @@ export function buildDecodingBlocks({ model, options }: Pick<SegmentContext, "mo
     graph.inputs.get(name) ?? graph.input(name, { dtype, shape });
   let hidden = once("hidden", "float32", [batchDim, T, model.hiddenSize]);
   const positionIds = once("positionIds", "int64", [batchDim, T]);
-  const half = model.rotaryTables?.({ length: 1, sequenceLength: 1 }).half;
+  const kinds = rotaryKinds(model);
   for (let layer = from; layer < to; layer++) {
     const prefix = model.blockPrefix(layer);
     const names = cacheNames(layer - from);
     const cache = (name: string): Value => once(name, "float32", [batchDim, model.numKeyValueHeads, pastTokensDim, model.headDim]);
-    const table = (name: string): Value => once(name, "float32", [dim("positions"), half!]);
+    const turning = model.rotary?.(layer);
+    const table = (part: "cos" | "sin"): Value =>
+      once(rotaryInputs(kinds.indexOf(turning!))[part], "float32", [dim("positions"), turning!.rotaryDim / 2]);
     const build = new SegmentBuilder({
       ...options,
       prefix,
@@ -49,7 +60,7 @@ export function buildDecodingBlocks({ model, options }: Pick<SegmentContext, "mo
       ...{ layer, hidden, positionIds },
       masks: [once(maskInput(model.maskKind(layer)), "float32", [batchDim, 1, 1, T, addDims(pastTokensDim, T)])],
       past: { key: cache(names.pastKey), value: cache(names.pastValue), isBuffer: true },
-      ...(half !== undefined && { rotary: { cos: table("rotaryCos"), sin: table("rotarySin") } }),
+      ...(turning && { rotary: { cos: table("cos"), sin: table("sin") } }),
       ...(model.distanceBucket && { distanceBuckets: once("distanceBuckets", "int64", [addDims(pastTokensDim, T, T)]) }),
     });
     for (const [local, spec] of build.parameters) parameters.set(local, spec);

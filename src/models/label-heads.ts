@@ -38,6 +38,16 @@ export function headParameters(model: Model): ParameterSpec[] {
 export const belongsToTask = (model: Model, parameter: string): boolean =>
   model.labelHead?.modules.some((module) => parameter.startsWith(`${module}.`)) ?? false;
 
+/** The model with everything that begins at random among what is new for the task: a pooler that the checkpoint lacks is trained and saved whole, too. */
+export function withNewModules(model: Model, fresh: readonly ParameterSpec[]): Model {
+  if (!model.labelHead || fresh.length === 0) return model;
+  const modules = new Set([...model.labelHead.modules, ...fresh.map(({ name }) => name.slice(0, name.lastIndexOf(".")))]);
+  return { ...model, labelHead: { ...model.labelHead, modules: [...modules] } };
+}
+
+/** True for modules that are trained whole, so that methods leave them alone. */
+export const isNew = (model: Model, module: string): boolean => model.labelHead?.modules.includes(module) ?? false;
+
 /** As transformers starts a layer: weights normal, norms one, biases zero. @param deviation `initializer_range` of config.json */
 export function initialiseHead({ shape, kind, name }: ParameterSpec, random: Random, deviation: number): Float32Array {
   const size = shape.reduce((product, n) => product * n, 1);

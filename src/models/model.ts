@@ -3,6 +3,7 @@
  * blocks with a head; an encoder-decoder has a second stack in front, whose output every block of the first one reads.
  */
 import type { Value } from "../tensor/graph.ts";
+import type { RotaryConfig } from "./layers/rotary.ts";
 import type { ParameterSpec, SegmentBuilder } from "./segment-builder.ts";
 
 /** Keys and values of one layer, heads first: [B, numKeyValueHeads, tokens, headDim]. */
@@ -31,7 +32,7 @@ export interface BlockInput {
   readonly hidden: Value;
   /** int64 [B, T]. */
   readonly positionIds: Value;
-  /** Rotary tables [P, headDim / 2]; absent in families without them. */
+  /** Rotary tables [P, half the channels that turn]; absent in layers without them. */
   readonly rotary?: { readonly cos: Value; readonly sin: Value };
   /** Additive masks of the layer's kind, one for each chunk of queries: [B, 1, 1, t, keys up to the end of the chunk]. */
   readonly masks: readonly Value[];
@@ -65,6 +66,8 @@ export interface HeadOutput {
   readonly vocabulary: ParameterSpec;
   /** Added to the logits, V numbers in any shape. */
   readonly bias?: ParameterSpec;
+  /** Logits are bent to stay below this (`layers/soft-cap.ts`); as they are where absent. */
+  readonly softCap?: number | undefined;
 }
 
 /** What a model can say about a document instead of its next tokens; transformers has a class for each. */
@@ -123,8 +126,8 @@ export interface Stack {
   distanceBucket?(distance: number): number;
   /** Keys and values of the encoder's tokens for the cross-attention of a block: its output [B, S, C] -> [B, S, heads * headDim], twice. */
   crossKeyValues?(build: SegmentBuilder, encoderHidden: Value): KeyValues;
-  /** Rotary tables for positions 0..length-1; `sequenceLength` matters to scalings that depend on it. */
-  rotaryTables?(size: { length: number; sequenceLength: number }): RotaryTables;
+  /** Rotary positions of a layer, undefined where it has none; layers with the same object share one pair of tables. */
+  rotary?(layer: number): RotaryConfig | undefined;
 }
 
 /** The stack that the head stands on, with the head. */
@@ -140,13 +143,6 @@ export interface Model extends Stack {
   readonly labelHeads?: Readonly<Partial<Record<LabelHeadName, LabelHead>>>;
   /** The one that stands on the model instead of the vocabulary. */
   readonly labelHead?: ChosenHead;
-}
-
-/** Row-major [length, half]. */
-export interface RotaryTables {
-  readonly half: number;
-  readonly cos: Float32Array;
-  readonly sin: Float32Array;
 }
 
 /** What a checkpoint holds, for the few facts that config.json leaves open. */

@@ -75,13 +75,14 @@ export function buildBlock({ model, stack = model, chunks, options }: SegmentCon
   const build = new SegmentBuilder({ ...options, prefix: stack.blockPrefix(layer) });
   const { graph } = build;
   const T = tokensDim(chunks);
-  const front = build.past;
+  // In front of an encoder nothing stands.
+  const front = stack === model ? build.past : undefined;
   const past = front?.key.shape[1] ?? 0;
   const float = (shape: Dim[]): TensorType => ({ dtype: "float32", shape });
   const hidden = graph.input("hidden", float([batchDim, T, stack.hiddenSize]));
   const positionIds = graph.input("positionIds", ids(chunks));
-  const half = stack.rotaryTables?.({ length: 1, sequenceLength: 1 }).half;
-  const table = half === undefined ? undefined : float([dim("positions"), half]);
+  const turning = stack.rotary?.(layer);
+  const table = turning && float([dim("positions"), turning.rotaryDim / 2]);
   const rotary = table && { cos: graph.input("rotaryCos", table), sin: graph.input("rotarySin", table) };
   const { isBidirectional } = stack.maskKind(layer);
   const seen = (chunk: number): Dim => keysSeen({ tokens: T, chunks, chunk, past, isBidirectional });

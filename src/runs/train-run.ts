@@ -1,8 +1,8 @@
 /** A whole training run: prepare, measure the base, train, measure again, write everything down. */
 import { ConfigError } from "../base/errors.ts";
-import { formatBytes, formatDuration } from "../base/units.ts";
 import { makeBatches } from "../data/batches.ts";
 import { chatTemplateOf } from "../data/dataset.ts";
+import { compareHeldOut } from "../evaluation/compare.ts";
 import { evaluateHeldOut, type HeldOutResult } from "../evaluation/held-out.ts";
 import { type PairedDifference, pairedBootstrap } from "../evaluation/paired-bootstrap.ts";
 import { encodeAdapter } from "../execution/adapter-files.ts";
@@ -20,6 +20,7 @@ import { changedInputs, type Manifest, parseManifest, serializeManifest } from "
 import { type MetricsRow, openMetricsLog } from "./metrics-log.ts";
 import { type PreparedRun, prepareRun } from "./prepare.ts";
 import { type ReportSample, renderReport } from "./report/report.ts";
+import { type EarlierData, reportFacts } from "./report-facts.ts";
 import { eventFileName, openTensorboardLog } from "./tensorboard.ts";
 
 export interface TrainRunOptions {
@@ -42,18 +43,13 @@ export interface TrainRunResult {
   readonly folder: string;
   readonly base?: HeldOutResult;
   readonly tuned?: HeldOutResult;
+  /** Of the loss. */
   readonly comparison?: PairedDifference;
+  /** Of the task's metrics, by their columns in metrics files. */
+  readonly metricComparisons?: Readonly<Record<string, PairedDifference>>;
   /** Of an update: held-out loss on the earlier run's data. */
   readonly earlier?: EarlierData;
   readonly samples: readonly ReportSample[];
-}
-
-export interface EarlierData {
-  /** Mean over tokens, nats. */
-  readonly before: number;
-  readonly after: number;
-  readonly documents: number;
-  readonly comparison: PairedDifference;
 }
 
 const files = {
@@ -145,10 +141,20 @@ export async function runTraining({ config, environment, resume, signal, events 
   const tuned = heldOut && (await evaluateHeldOut(engine, heldOut.examples, task));
   const after = await answerSamples(loaded, config.samples);
   const samples = config.samples.map((prompt, i) => ({ prompt, before: before[i]!, after: after[i]! }));
-  const comparison = base && tuned && pairedBootstrap({ first: base.documents, second: tuned.documents, seed: config.training.seed });
+  const compared = base && tuned && compareHeldOut({ base, tuned, seed: config.training.seed });
+  const comparison = compared?.loss;
+  const metricComparisons = compared && Object.keys(compared.metrics).length > 0 ? compared.metrics : undefined;
   const earlier = earlierBase && (await compareEarlier({ prepared, base: earlierBase, seed: config.training.seed }));
   await writeModel({ folder, prepared, config, environment });
-  const summary = { outcome, base: withoutDocuments(base), tuned: withoutDocuments(tuned), comparison, earlier, samples };
+  const summary = {
+    outcome,
+    base: withoutDocuments(base),
+    tuned: withoutDocuments(tuned),
+    comparison,
+    metricComparisons,
+    earlier,
+    samples,
+  };
   await folder.write(files.results, `${JSON.stringify(summary, null, 2)}\n`);
   const results = {
     ...(base && { base_loss: base.loss }),
@@ -167,6 +173,7 @@ export async function runTraining({ config, environment, resume, signal, events 
         base,
         tuned,
         comparison,
+        metricComparisons: metricComparisons ?? {},
         metrics: metrics.rows,
         samples,
         facts,
@@ -177,9 +184,10 @@ export async function runTraining({ config, environment, resume, signal, events 
   }
   return {
     ...{ outcome, folder: config.output, samples },
-    ...(base && { base }),
-    ...(tuned && { tuned }),
+    ...(base && { base: withoutScores(base) }),
+    ...(tuned && { tuned: withoutScores(tuned) }),
     ...(comparison && { comparison }),
+    ...(metricComparisons && { metricComparisons }),
     ...(earlier && { earlier }),
   };
 }
@@ -270,6 +278,9 @@ async function writeModel({
   for (const [file, bytes] of Object.entries(content.files)) await folder.write(`${content.name}/${file}`, bytes);
 }
 
+/** What was said of every document is in the report; the rest of the program wants the numbers. */
+const withoutScores = ({ scores, ...result }: HeldOutResult): HeldOutResult => result;
+
 const withoutDocuments = (result: HeldOutResult | undefined) =>
   result && {
     loss: result.loss,
@@ -315,56 +326,4 @@ async function continueManifest(folder: RunFolder, now: Manifest, step: number):
       changed.map((what) => `${what} since the run began, so it cannot be resumed. Put it back, or start a new run in another folder.`),
     );
   return { ...before, status: "running", resumedFrom: [...before.resumedFrom, { step, at: now.startedAt }] };
-}
-
-function reportFacts({
-  prepared,
-  environment,
-  outcome,
-  seconds,
-  earlier,
-}: {
-  prepared: PreparedRun;
-  environment: RunEnvironment;
-  outcome: TrainingOutcome;
-  seconds: number;
-  earlier: EarlierData | undefined;
-}) {
-  const machine = environment.describe(prepared.loaded.backend.name);
-  const { train, heldOut } = prepared;
-  return {
-    Run: {
-      status: outcome.status,
-      steps: outcome.step,
-      "best validation": outcome.best ? `${outcome.best.loss.toFixed(4)} at step ${outcome.best.step}` : "none",
-      time: formatDuration(seconds),
-      "trainable parameters": prepared.trainableParameters,
-      "all parameters": prepared.allParameters,
-      "peak memory, MB": Math.round(environment.peakMemoryBytes() / 1e6),
-    },
-    Data: {
-      files: prepared.dataFiles.map(({ path }) => path).join(", "),
-      format: train.report.format,
-      "chat template": train.report.chatTemplate ?? "none (text)",
-      "training rows": train.report.rows,
-      "training tokens": train.report.tokens,
-      "supervised tokens": train.report.supervisedTokens,
-      "rows truncated": train.report.truncated,
-      "rows dropped": train.report.droppedOverlong + train.report.droppedUnsupervised,
-      "held-out rows": heldOut?.report.rows ?? 0,
-    },
-    ...(earlier && {
-      "Earlier data": {
-        "held-out rows": earlier.documents,
-        "loss before": earlier.before.toFixed(4),
-        "loss after": earlier.after.toFixed(4),
-        difference: `${earlier.comparison.difference.toFixed(4)} (95% interval ${earlier.comparison.low.toFixed(4)} to ${earlier.comparison.high.toFixed(4)})`,
-      },
-    }),
-    Environment: Object.fromEntries(
-      Object.entries(machine).map(([name, value]) =>
-        name === "memoryBytes" ? ["memory", formatBytes(Number(value))] : [name, String(value)],
-      ),
-    ),
-  };
 }

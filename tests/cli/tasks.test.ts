@@ -34,14 +34,14 @@ const reversed = file(
   texts.map((text) => ({ source: text, target: text.split(" ").reverse().join(" ") })),
 );
 
-function train(name: string, parts: { model: string; data: string; extra?: string }) {
+function train(name: string, parts: { model: string; data: string; extra?: string; learningRate?: number; maxSteps?: number }) {
   writeFileSync(
     join(folder, `${name}.yaml`),
     `model: ${parts.model}
 data: { train: ${parts.data}, validationShare: 0.2 }
 method: { name: lora, rank: 4, targetModules: all-linear }
-optimizer: { learningRate: 0.01 }
-training: { maxSteps: 30, batchSize: 4, evalEvery: 30 }
+optimizer: { learningRate: ${parts.learningRate ?? 0.01} }
+training: { maxSteps: ${parts.maxSteps ?? 30}, batchSize: 4, evalEvery: 30 }
 output: ${join(folder, name)}
 ${parts.extra ?? ""}`,
   );
@@ -58,6 +58,8 @@ describe("tasks from the command line", () => {
     const { code, stdout, stderr } = await train("classes", {
       model: bert,
       data: sentiment,
+      learningRate: 0.003,
+      maxSteps: 80,
       extra: "task: { name: sequence-classification }",
     });
     expect(stderr).not.toMatch(/error/i);
@@ -66,7 +68,7 @@ describe("tasks from the command line", () => {
     expect(tuned.loss).toBeLessThan(base.loss);
     expect(tuned.metrics.eval_accuracy).toBe(1);
     const saved = JSON.parse(readFileSync(join(folder, "classes/adapter/adapter_config.json"), "utf8")) as Record<string, unknown>;
-    expect(saved).toMatchObject({ task_type: "SEQ_CLS", modules_to_save: ["classifier"] });
+    expect(saved).toMatchObject({ task_type: "SEQ_CLS", modules_to_save: ["classifier", "bert.pooler.dense"] });
     const evaluated = await runCli(["evaluate", join(folder, "classes"), sentiment, "--json"]);
     expect((JSON.parse(evaluated.stdout) as { tuned: Record<string, number> }).tuned.eval_accuracy).toBe(1);
     const merged = join(folder, "classes-merged");

@@ -41,11 +41,12 @@ export function createOnnxBackend({ runtime, provider, numThreads, sessionOption
     ...sessionOptions,
   };
   const cache = new CompiledGraphCache();
-  const compile: Backend["compile"] = (graph, { name = "graph", constants } = {}) => {
-    const request = { runtime, graph, name, device: device.name };
+  const compile: Backend["compile"] = (graph, { name = "graph", keepsMemory = false, constants } = {}) => {
+    // Without an arena of its own a session draws on the process's memory, which all of them share.
+    const request = { runtime, graph, name, device: device.name, options: { enableCpuMemArena: keepsMemory, ...options } };
     return constants
-      ? createExecutable({ ...request, constants, options: withPacking(options) })
-      : cache.compile(graph, () => createExecutable({ ...request, options }));
+      ? createExecutable({ ...request, constants, options: withPacking(request.options) })
+      : cache.compile(graph, () => createExecutable(request));
   };
   return {
     name: device.name,

@@ -1,6 +1,6 @@
 /** tunesmith evaluate: base against tuned model on held-out rows. */
+import { compareHeldOut } from "../../evaluation/compare.ts";
 import { evaluateHeldOut, figuresOf, type HeldOutResult, showFigure } from "../../evaluation/held-out.ts";
-import { pairedBootstrap } from "../../evaluation/paired-bootstrap.ts";
 import { type LoadedModel, openModel } from "../../execution/loaded-model.ts";
 import { readDatasetFiles } from "../../platform/node/dataset-files.ts";
 import { openFolder } from "../../platform/node/files.ts";
@@ -8,6 +8,7 @@ import { bindAgain } from "../../runs/bind-task.ts";
 import type { Command } from "../command.ts";
 import { evaluatorOf } from "../evaluator.ts";
 import { openChosenModel } from "../load-run.ts";
+import { showInterval } from "../train-and-show.ts";
 
 interface Flags {
   readonly adapter?: string;
@@ -59,20 +60,22 @@ export const evaluate = {
           return;
         }
         const base = await measure(await openModel({ folder: openFolder(comparedPath), backend: loaded.backend, task }));
-        const comparison = pairedBootstrap({ first: base.documents, second: tuned.documents });
-        if (flags.json) print(JSON.stringify({ base: figures(base), tuned: figures(tuned), comparison }));
+        const { loss: comparison, metrics } = compareHeldOut({ base, tuned });
+        const metricComparisons = Object.keys(metrics).length > 0 ? { metricComparisons: metrics } : {};
+        if (flags.json) print(JSON.stringify({ base: figures(base), tuned: figures(tuned), comparison, ...metricComparisons }));
         else {
           print(describe("base ", base));
           print(describe("tuned", tuned));
           print(
             `difference in loss ${comparison.difference.toFixed(4)}, 95% interval ${comparison.low.toFixed(4)} to ${comparison.high.toFixed(4)} (${comparison.documents} documents, paired bootstrap)`,
           );
+          for (const { name, logName } of figuresOf(tuned)) if (metrics[logName]) print(`${name}${showInterval(metrics[logName])}`);
         }
       });
   },
 } as const satisfies Command;
 
-const figures = ({ documents, metrics, ...numbers }: HeldOutResult) => ({ ...numbers, ...metrics, documents: documents.length });
+const figures = ({ documents, metrics, scores, ...numbers }: HeldOutResult) => ({ ...numbers, ...metrics, documents: documents.length });
 const describe = (name: string, result: HeldOutResult): string =>
   `${name}  loss ${result.loss.toFixed(4)}  ${figuresOf(result)
     .map((figure) => `${figure.name} ${showFigure(figure)}`)

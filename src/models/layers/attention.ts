@@ -14,6 +14,7 @@ import type { Value } from "../../tensor/graph.ts";
 import { add, concat, matmul, reshape, slice, softmax, split, transpose } from "../../tensor/ops/index.ts";
 import { addDims, type Dim, divideDims, multiplyDims } from "../../tensor/shape.ts";
 import type { KeyValues, PastKeyValues } from "../model.ts";
+import { softCapped } from "./soft-cap.ts";
 
 export interface AttentionInput {
   /** [B, T, numHeads * D], rotated already. */
@@ -26,6 +27,8 @@ export interface AttentionInput {
   readonly headDim: number;
   /** Factor on the scores, usually 1 / sqrt(D). */
   readonly scale: number;
+  /** Scores are bent to stay below this before the mask. */
+  readonly softCap?: number | undefined;
   /** One additive mask for each chunk of queries: [B, 1, 1, t, keys]. */
   readonly masks: readonly Value[];
   /** A buffer only with a single chunk. */
@@ -38,7 +41,7 @@ export interface AttentionInput {
 
 /** @returns output [B, T, numHeads * D] and the keys and values of all tokens so far (of the new ones behind a buffer) */
 export function attention(input: AttentionInput): { output: Value; present: KeyValues } {
-  const { numHeads, numKeyValueHeads, headDim: D, scale, masks, past, isBidirectional, bias } = input;
+  const { numHeads, numKeyValueHeads, headDim: D, scale, softCap, masks, past, isBidirectional, bias } = input;
   const [B, T] = input.query.shape as [Dim, Dim];
   const groups = numHeads / numKeyValueHeads;
   const { graph } = input.query;
@@ -73,7 +76,8 @@ export function attention(input: AttentionInput): { output: Value; present: KeyV
     const v = seesAll ? value : upTo(values, i, past?.value);
     const own = matmul(q, forGroup(k), { transposeB: true, alpha: scale }); // [B, Hkv, G, t, keys]
     const scores = buffer ? concat([matmul(q, forGroup(buffer.key), { transposeB: true, alpha: scale }), own], 4) : own;
-    const biased = bias ? add(scores, biasOf(bias, i, scores.shape[4]!)) : scores;
+    const bent = softCapped(scores, softCap);
+    const biased = bias ? add(bent, biasOf(bias, i, bent.shape[4]!)) : bent;
     const probabilities = softmax(add(biased, masks[i]!));
     if (!buffer) return matmul(probabilities, forGroup(v)); // [B, Hkv, G, t, D]
     const [toBuffer, toOwn] = split(probabilities, 4, [buffer.key.shape[2]!, t]) as [Value, Value];

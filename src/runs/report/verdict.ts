@@ -7,7 +7,10 @@ import { escapeHtml } from "./html.ts";
 export interface VerdictInput {
   readonly base: HeldOutResult;
   readonly tuned: HeldOutResult;
+  /** Of the loss. */
   readonly comparison: PairedDifference;
+  /** Of the task's metrics, by their columns in metrics files; those without have no interval. */
+  readonly metricComparisons?: Readonly<Record<string, PairedDifference>>;
   readonly method: string;
 }
 
@@ -23,7 +26,7 @@ export function judge({ low, high, documents }: PairedDifference): keyof typeof 
   return high < 0 ? "better" : low > 0 ? "worse" : "unclear";
 }
 
-export function renderVerdict({ base, tuned, comparison, method }: VerdictInput): string {
+export function renderVerdict({ base, tuned, comparison, metricComparisons = {}, method }: VerdictInput): string {
   const { difference, low, high, confidence, documents } = comparison;
   const verdict = judge(comparison);
   const certainty =
@@ -33,7 +36,12 @@ export function renderVerdict({ base, tuned, comparison, method }: VerdictInput)
   const after = figuresOf(tuned);
   const rows = [
     ["Loss, nats per target", base.loss.toFixed(4), tuned.loss.toFixed(4), signed(difference)],
-    ...figuresOf(base).map((figure, i) => [capital(figure.name), showFigure(figure), showFigure(after[i]!), change(figure, after[i]!)]),
+    ...figuresOf(base).map((figure, i) => [
+      capital(figure.name),
+      showFigure(figure),
+      showFigure(after[i]!),
+      change(figure, after[i]!) + intervalOf(metricComparisons[figure.logName]),
+    ]),
   ];
   const body = rows
     .map(([name, ...cells]) => `<tr><th scope="row">${name}</th>${cells.map((cell) => `<td>${cell}</td>`).join("")}</tr>`)
@@ -46,4 +54,6 @@ export function renderVerdict({ base, tuned, comparison, method }: VerdictInput)
 const capital = (name: string): string => name[0]!.toUpperCase() + name.slice(1);
 const change = (before: Figure, after: Figure): string =>
   before.isShare ? `${signed(100 * (after.value - before.value), 1)} points` : `${signed(100 * (after.value / before.value - 1), 1)}%`;
+const intervalOf = (difference: PairedDifference | undefined): string =>
+  difference ? ` (${signed(100 * difference.low, 1)} to ${signed(100 * difference.high, 1)})` : "";
 const signed = (value: number, digits = 4): string => `${value < 0 ? "\u2212" : "+"}${Math.abs(value).toFixed(digits)}`;
