@@ -36,10 +36,11 @@ export interface CheckedSession {
   dispose(): Promise<void>;
 }
 
-const toInitializer = ({ dtype, dims, data }: HostTensor): Omit<OnnxInitializer, "name"> => ({
-  ...{ dims: [...dims], dataType: elementType[dtype] },
-  rawData: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
-});
+/** A tensor that stands outside the model, so that it is not copied into the model's bytes; the runtime copies it when the session opens. */
+function toInitializer(location: string, { dtype, dims, data }: HostTensor): Omit<OnnxInitializer, "name"> {
+  const externalData = Object.entries({ location, offset: "0", length: String(data.byteLength) }).map(([key, value]) => ({ key, value }));
+  return { dims: [...dims], dataType: elementType[dtype], externalData, dataLocation: 1 };
+}
 
 /** @throws BackendError if the graph is not accepted */
 export async function openSession({
@@ -53,10 +54,16 @@ export async function openSession({
   const fail = (what: string, cause?: unknown): never => {
     throw new BackendError(`${name}: ${what}`, { cause });
   };
-  const initializers = new Map([...constants].map(([input, tensor]) => [input, toInitializer(tensor)]));
+  const initializers = new Map([...constants].map(([input, tensor]) => [input, toInitializer(input, tensor)]));
+  const externalData = [...constants].map(([path, { data }]) => ({
+    path,
+    data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+  }));
   const model = lowerToOnnx({ graph: verifyGraph(graph), name, device, initializers });
-  const given = [...graph.inputs].filter(([input]) => !constants.has(input));
-  const session = await runtime.InferenceSession.create(model, options).catch((error: Error) =>
+  // No function below may name `constants`: the session would keep them in memory beside its own copy.
+  const inside = new Set(constants.keys());
+  const given = [...graph.inputs].filter(([input]) => !inside.has(input));
+  const session = await runtime.InferenceSession.create(model, { ...options, ...(constants.size > 0 && { externalData }) }).catch((error: Error) =>
     fail(`ONNX Runtime refused the graph: ${error.message}`, error),
   );
 
