@@ -65,7 +65,7 @@ if (job.kind === "matmul") {
 } else {
   const { backend, model, store } = await openRandomLlama({ shape: shape135m, method: "lora", weights: job.weights });
   const decoder = await createDecoder({ backend, model, method: untouched, store });
-  decoder.prepare([{}]);
+  await decoder.prepare([{}]);
   await decoder.step([Array.from({ length: 32 }, (_, i) => i)]);
   await decoder.step([[1]]);
   const started = performance.now();

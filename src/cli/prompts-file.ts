@@ -2,10 +2,8 @@
 import { readFile } from "node:fs/promises";
 import { DataError } from "../base/errors.ts";
 import type { Message } from "../data/formats/format.ts";
+import type { PromptInput } from "../generation/prompt.ts";
 import { readDatasetFiles } from "../platform/node/dataset-files.ts";
-
-/** Text to go on from, or a conversation to answer. */
-export type PromptInput = string | readonly Message[];
 
 /** @throws DataError naming file and line if a row holds no prompt, or the file cannot be read or has none */
 export async function readPrompts(path: string): Promise<PromptInput[]> {

@@ -47,7 +47,8 @@ export function addSamplingOptions(command: Commander): Commander {
     (path, others: string[]) => [...others, path],
     [],
   );
-  for (const { name, valueSchema, neutral } of processors) {
+  for (const { name, valueSchema, neutral, ...processor } of processors) {
+    if ("isOfCheckpoint" in processor) continue;
     const usual = name === "temperature" ? usualTemperature : neutral;
     command.option(`${flagOf(name)} <n>`, `${valueSchema.description} (default: ${usual})`, (text) => {
       const checked = valueSchema.safeParse(number(text));
@@ -70,8 +71,16 @@ export function generationOptions(
   const declared = checkpoint.generationConfig.eos_token_id ?? checkpoint.config.eos_token_id;
   const ids = [declared, tokenizer.eosTokenId].flat().filter((id): id is number => typeof id === "number");
   const sampling = Object.fromEntries(processors.map(({ name }) => [name, flags[name]])) as SamplingOptions;
+  const forced = (name: string) => {
+    const id = checkpoint.generationConfig[name] ?? checkpoint.config[name];
+    return typeof id === "number" ? id : undefined;
+  };
+  const ends = { forcedBosTokenId: forced("forced_bos_token_id"), forcedEosTokenId: forced("forced_eos_token_id") };
+  // Relative positions have no end.
+  const longestSource = model.encoder?.distanceBucket ? undefined : model.encoder?.maxPositionEmbeddings;
   return {
-    sampling: { ...sampling, temperature: sampling.temperature ?? usualTemperature },
+    ...(longestSource !== undefined && { maxSourceLength: longestSource }),
+    sampling: { ...sampling, ...ends, temperature: sampling.temperature ?? usualTemperature },
     maxNewTokens: flags.maxNewTokens,
     maxLength: model.maxPositionEmbeddings,
     eosTokenIds: [...new Set(ids)],

@@ -8,6 +8,7 @@ import { cacheNames } from "../models/decoding-blocks.ts";
 import type { Model } from "../models/model.ts";
 import { compileDecoding } from "./decoding-programs.ts";
 import { KeyValueCache, type LayerKeyValues } from "./key-value-cache.ts";
+import { SourceMemory } from "./source-memory.ts";
 import { GrowingRotaryTables, type StepLayout, stepDistances, stepMasks, stepPositions } from "./step-inputs.ts";
 
 export interface DecoderOptions {
@@ -26,11 +27,13 @@ export interface DecoderOptions {
 export interface RowStart {
   /** Which of several stacked adapters acts on the row, counted from 1; 0, the default, is the base alone. */
   readonly adapterId?: number;
+  /** What the encoder of an encoder-decoder reads. */
+  readonly encoderIds?: readonly number[];
 }
 
 export interface Decoder {
   /** Begins anew, with rows that have no tokens yet. */
-  prepare(rows: readonly RowStart[]): void;
+  prepare(rows: readonly RowStart[]): Promise<void>;
   /**
    * Takes the next tokens of each row: a prompt, then usually one at a time. Rows may get different numbers of them.
    * @returns logits after the last token of each row, [V]
@@ -56,6 +59,7 @@ export async function createDecoder(options: DecoderOptions): Promise<Decoder> {
   const placeholders =
     method.virtualTokens?.as === "embeddings" ? Array.from({ length: virtualTokens }, (_, i) => model.vocabSize + i) : [];
   const C = model.hiddenSize;
+  const sources = programs.encoder && new SourceMemory({ programs: programs.encoder, encoder: model.encoder!, backend: options.backend });
   /** Where each row stands in the cache, and the adapter at each place. */
   let places: readonly number[] = [];
   let adapterIds: readonly number[] = [];
@@ -78,7 +82,7 @@ export async function createDecoder(options: DecoderOptions): Promise<Decoder> {
     let { hidden } = await programs.embedding.run({ inputIds: int64(padded, [tokens.length, T]), positionIds });
     const own: LayerKeyValues[] = [];
     for (const { from, to, run } of programs.blocks) {
-      const inputs: Record<string, HostTensor> = { ...shared, hidden: hidden! };
+      const inputs: Record<string, HostTensor> = { ...shared, ...sources?.inputs({ from, to }, T), hidden: hidden! };
       for (let layer = from; layer < to; layer++) {
         const names = cacheNames(layer - from);
         const { key, value } = cache.read(layer);
@@ -99,16 +103,22 @@ export async function createDecoder(options: DecoderOptions): Promise<Decoder> {
 
   return {
     virtualTokens,
-    prepare(rows) {
+    async prepare(rows) {
       cache.begin(rows.length, programs.front);
       places = rows.map((_, i) => i);
       adapterIds = rows.map(({ adapterId = 0 }) => adapterId);
+      await sources?.begin(
+        rows.map(({ encoderIds = [] }) => encoderIds),
+        adapterIds,
+      );
     },
     reorder(parents) {
       const from = parents.map((parent) => places[parent]!);
       const kept = adapterIds;
       places = cache.reorder(from);
-      adapterIds = [...places.keys()].map((place) => kept[from[places.indexOf(place)]!]!);
+      const before = [...places.keys()].map((place) => from[places.indexOf(place)]!);
+      adapterIds = before.map((place) => kept[place]!);
+      sources?.reorder(before);
     },
     async step(tokens) {
       const isFirst = cache.lengths.every((length) => length === 0);
@@ -128,10 +138,9 @@ export async function createDecoder(options: DecoderOptions): Promise<Decoder> {
   };
 }
 
-function refuseOthers({ modelType, encoder, labelHead, maskKind }: Model): void {
+function refuseOthers({ modelType, labelHead, maskKind }: Model): void {
   const instead = "Take a model that generates, such as llama or gpt2.";
   if (labelHead) throw new UnsupportedError(`this model has a head for ${labelHead.name}; it labels texts and writes none. ${instead}`);
   if (maskKind(0).isBidirectional)
     throw new UnsupportedError(`${modelType} reads whole texts and predicts hidden tokens; it writes none. ${instead}`);
-  if (encoder) throw new UnsupportedError(`generating with ${modelType}, an encoder-decoder, is not built yet. ${instead}`);
 }

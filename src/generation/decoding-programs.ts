@@ -3,10 +3,19 @@ import type { Executable, HostTensor } from "../backends/backend.ts";
 import { storageIn } from "../execution/parameter-store.ts";
 import { buildDecodingBlocks, type LayerRange } from "../models/decoding-blocks.ts";
 import { logitsOf } from "../models/layers/vocabulary.ts";
-import { buildEmbedding, buildHead, buildPast, type Segment } from "../models/segments.ts";
+import {
+  buildBlock,
+  buildCrossKeyValues,
+  buildEmbedding,
+  buildHead,
+  buildPast,
+  type Segment,
+  type SegmentContext,
+} from "../models/segments.ts";
 import { float32, namedTensors } from "../models/storage.ts";
 import type { DecoderOptions } from "./decoder.ts";
 import type { LayerKeyValues } from "./key-value-cache.ts";
+import type { EncoderPrograms } from "./source-memory.ts";
 
 export interface Program {
   /** @param inputs those of the graph that are no parameters; others are ignored */
@@ -18,6 +27,8 @@ export interface DecodingPrograms {
   /** In the order of the layers. */
   readonly blocks: readonly (Program & LayerRange)[];
   readonly head: Program;
+  /** Of an encoder-decoder. */
+  readonly encoder?: EncoderPrograms;
   /** What a method puts in front of every row's keys and values, by layer: [1, H, tokens, D]. */
   readonly front: readonly LayerKeyValues[];
 }
@@ -54,16 +65,42 @@ export async function compileDecoding(options: DecoderOptions): Promise<Decoding
     ...ranges.map((range) => buildDecodingBlocks(held, range)),
     buildHead(held, (output, build) => build.graph.output("logits", logitsOf(output, build))),
   ];
+  const encoderSegments = segmentsOfEncoder(context);
   const programs: Program[] = [];
   for (const [i, segment] of segments.entries()) {
     if (weights === "shared") programs.push(await fed(segment, options));
     else {
       programs.push(await packed(segment, { ...options, isPacked }));
-      const stillRead = parametersOf(embeddingSegment, ...segments.slice(i + 1));
+      const stillRead = parametersOf(embeddingSegment, ...encoderSegments, ...segments.slice(i + 1));
       for (const name of parametersOf(segment)) if (isPacked(name) && !stillRead.has(name)) store.forget(name);
     }
   }
-  return { embedding, front, blocks: ranges.map((range, i) => ({ ...range, ...programs[i]! })), head: programs.at(-1)! };
+  const encoder = encoderSegments.length > 0 && (await compileEncoder(encoderSegments, options));
+  return {
+    embedding,
+    front,
+    ...(encoder && { encoder }),
+    blocks: ranges.map((range, i) => ({ ...range, ...programs[i]! })),
+    head: programs.at(-1)!,
+  };
+}
+
+/** The encoder's embedding and blocks, then the keys and values that the decoder's layers make of its output; it reads a source once. */
+function segmentsOfEncoder(context: SegmentContext): Segment[] {
+  const { encoder, numHiddenLayers } = context.model;
+  if (!encoder) return [];
+  const own = { ...context, stack: encoder };
+  return [
+    buildEmbedding(own),
+    ...Array.from({ length: encoder.numHiddenLayers }, (_, layer) => buildBlock(own, { layer })),
+    ...Array.from({ length: numHiddenLayers }, (_, layer) => buildCrossKeyValues(context, { layer })),
+  ];
+}
+
+async function compileEncoder(segments: readonly Segment[], options: DecoderOptions): Promise<EncoderPrograms> {
+  const [embedding, ...others] = await Promise.all(segments.map((segment) => fed(segment, options)));
+  const layers = options.model.encoder!.numHiddenLayers;
+  return { embedding: embedding!, blocks: others.slice(0, layers), crossKeyValues: others.slice(layers) };
 }
 
 const parametersOf = (...segments: readonly Segment[]): ReadonlySet<string> =>

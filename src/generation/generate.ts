@@ -17,6 +17,8 @@ export interface GenerationOptions {
   readonly maxNewTokens: number;
   /** Positions that the model has. */
   readonly maxLength: number;
+  /** Positions that the encoder of an encoder-decoder has. */
+  readonly maxSourceLength?: number;
   readonly eosTokenIds: readonly number[];
   readonly stopStrings?: readonly string[];
   readonly seed: number;
@@ -36,8 +38,8 @@ export interface GenerationPiece {
 }
 
 /** @throws DataError if the prompt fills the context already, or is empty */
-export async function* generate({ promptIds, adapterId = 0, ...options }: GenerateOptions): AsyncGenerator<GenerationPiece> {
-  const prompt = { ids: promptIds, adapterId };
+export async function* generate({ promptIds, adapterId = 0, encoderIds, ...options }: GenerateOptions): AsyncGenerator<GenerationPiece> {
+  const prompt = { ids: promptIds, adapterId, ...(encoderIds && { encoderIds }) };
   const search = sampledTexts(prompt, 1, options);
   const { decoder, signal } = options;
   for await (const _ of decode({ decoder, prompts: [prompt], searches: [search], signal })) {
@@ -100,11 +102,14 @@ function ofBeams({ ids, score }: BeamText, { tokenizer, eosTokenIds }: Generatio
 }
 
 /** Tokens that may be generated behind a prompt. */
-function newTokens({ ids, index }: Prompt, { decoder, maxLength, maxNewTokens }: GenerationOptions): number {
+function newTokens({ ids, index, encoderIds }: Prompt, options: GenerationOptions): number {
+  const { decoder, maxLength, maxNewTokens, maxSourceLength = Number.POSITIVE_INFINITY } = options;
   const used = decoder.virtualTokens + ids.length;
   const which = index === undefined ? "the prompt" : `prompt ${index + 1}`;
   if (ids.length === 0) throw new DataError(`${which} has no tokens. Give at least one character, or a tokenizer that adds a start token.`);
   if (used >= maxLength) throw new DataError(`${which} has ${used} tokens; the model has positions for ${maxLength}. Shorten the prompt.`);
+  if (encoderIds && encoderIds.length > maxSourceLength)
+    throw new DataError(`${which} has ${encoderIds.length} tokens; the encoder has positions for ${maxSourceLength}. Shorten the prompt.`);
   return Math.min(maxNewTokens, maxLength - used);
 }
 
@@ -115,7 +120,7 @@ function sampledTexts(prompt: Prompt, numTexts: number, options: GenerationOptio
     stopping: createStopping({ decoder: createStreamDecoder(tokenizer), eosTokenIds, stopStrings, maxNewTokens }),
     seed: seed + 1009 * ((prompt.index ?? 0) * numTexts + i),
   }));
-  return new SampledTexts({ promptIds: prompt.ids, sampling, eosTokenIds, texts });
+  return new SampledTexts({ promptIds: prompt.ids, sampling, eosTokenIds, maxNewTokens, texts });
 }
 
 function checkBatchOptions({ beams, numReturnSequences = 1, sampling, stopStrings = [] }: Omit<BatchOptions, "prompts">): void {

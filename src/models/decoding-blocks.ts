@@ -8,7 +8,7 @@ import { addDims, type Dim, dim } from "../tensor/shape.ts";
 import type { RotaryConfig } from "./layers/rotary.ts";
 import type { MaskKind, Model } from "./model.ts";
 import { type ParameterSpec, SegmentBuilder } from "./segment-builder.ts";
-import { batchDim, pastTokensDim, type Segment, type SegmentContext } from "./segments.ts";
+import { batchDim, encoderTokensDim, pastTokensDim, type Segment, type SegmentContext } from "./segments.ts";
 
 /** Layers `from` to `to`, the last not included. */
 export interface LayerRange {
@@ -31,9 +31,13 @@ export const rotaryInputs = (kind: number) => ({ cos: `rotaryCos.${kind}`, sin: 
 export const cacheNames = (index: number) =>
   ({ pastKey: `pastKey.${index}`, pastValue: `pastValue.${index}`, key: `key.${index}`, value: `value.${index}` }) as const;
 
+/** Names of the inputs with keys and values of the encoder's tokens for one layer, `index` as above. */
+export const crossNames = (index: number) => ({ key: `crossKey.${index}`, value: `crossValue.${index}` }) as const;
+
 /**
  * hidden [B, T, C], positionIds int64 [B, T], rotary tables, masks [B, 1, 1, T, P + T], distanceBuckets int64 [2 T + P], and of
- * every layer pastKey and pastValue [B, H, P, D] -> hidden, and of every layer key and value [B, H, T, D] of the new tokens
+ * every layer pastKey and pastValue [B, H, P, D]; in an encoder-decoder crossMask [B, 1, 1, T, S] and of every layer crossKey
+ * and crossValue [B, S, heads * D] -> hidden, and of every layer key and value [B, H, T, D] of the new tokens
  */
 export function buildDecodingBlocks({ model, options }: Pick<SegmentContext, "model" | "options">, { from, to }: LayerRange): Segment {
   const graph = new Graph();
@@ -51,6 +55,9 @@ export function buildDecodingBlocks({ model, options }: Pick<SegmentContext, "mo
     const turning = model.rotary?.(layer);
     const table = (part: "cos" | "sin"): Value =>
       once(rotaryInputs(kinds.indexOf(turning!))[part], "float32", [dim("positions"), turning!.rotaryDim / 2]);
+    const cross = (part: "key" | "value"): Value =>
+      once(crossNames(layer - from)[part], "float32", [batchDim, encoderTokensDim, model.numAttentionHeads * model.headDim]);
+    const crossMask = (): Value => once("crossMask", "float32", [batchDim, 1, 1, T, encoderTokensDim]);
     const build = new SegmentBuilder({
       ...options,
       prefix,
@@ -61,6 +68,7 @@ export function buildDecodingBlocks({ model, options }: Pick<SegmentContext, "mo
       masks: [once(maskInput(model.maskKind(layer)), "float32", [batchDim, 1, 1, T, addDims(pastTokensDim, T)])],
       past: { key: cache(names.pastKey), value: cache(names.pastValue), isBuffer: true },
       ...(turning && { rotary: { cos: table("cos"), sin: table("sin") } }),
+      ...(model.encoder && { encoded: { key: cross("key"), value: cross("value"), masks: [crossMask()] } }),
       ...(model.distanceBucket && { distanceBuckets: once("distanceBuckets", "int64", [addDims(pastTokensDim, T, T)]) }),
     });
     for (const [local, spec] of build.parameters) parameters.set(local, spec);

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { root, runCli } from "./run-cli.ts";
-import { writeSmallCheckpoint } from "./small-checkpoint.ts";
+import { smallBert, smallT5, writeSmallCheckpoint } from "./small-checkpoint.ts";
 
 const checkpoint = "examples/base-model/checkpoint";
 const folder = mkdtempSync(join(tmpdir(), "tunesmith-generate-"));
@@ -94,13 +94,28 @@ describe("what does not go together is said", () => {
   it.each<[string, string[], RegExp, number]>([
     ["no prompt", [], /there is no prompt.*--prompts/, 2],
     ["a prompt and a file", ["Hi", "--prompts", empty], /there is a prompt \("Hi"\) and a file/, 2],
-    ["beams that draw", ["Hi", "--num-beams", "2", "--temperature", "0.5"], /temperature is 0.5 with numBeams 2: beam search draws nothing/, 2],
+    [
+      "beams that draw",
+      ["Hi", "--num-beams", "2", "--temperature", "0.5"],
+      /temperature is 0.5 with numBeams 2: beam search draws nothing/,
+      2,
+    ],
     ["beams among the likeliest", ["Hi", "--num-beams", "2", "--top-k", "5"], /topK is 5 with numBeams 2/, 2],
     ["beams that stop", ["Hi", "--num-beams", "2", "--stop", "END"], /stop string "END".*numBeams/, 2],
-    ["more texts than beams", ["Hi", "--num-beams", "2", "--num-return-sequences", "3"], /numReturnSequences is 3; 2 beams give no more than 2/, 2],
+    [
+      "more texts than beams",
+      ["Hi", "--num-beams", "2", "--num-return-sequences", "3"],
+      /numReturnSequences is 3; 2 beams give no more than 2/,
+      2,
+    ],
     ["the same text twice", ["Hi", "--temperature", "0", "--num-return-sequences", "2"], /numReturnSequences is 2 at temperature 0/, 2],
     ["a penalty without beams", ["Hi", "--length-penalty", "2"], /--length-penalty ranks.*Add --num-beams/, 2],
-    ["an unknown way of stopping", ["Hi", "--num-beams", "2", "--early-stopping", "yes"], /--early-stopping is "yes"; expected true, false or never/, 2],
+    [
+      "an unknown way of stopping",
+      ["Hi", "--num-beams", "2", "--early-stopping", "yes"],
+      /--early-stopping is "yes"; expected true, false or never/,
+      2,
+    ],
     ["half a beam", ["Hi", "--num-beams", "1.5"], /--num-beams is 1.5; expected a whole number, 1 or more/, 2],
     ["more than all", ["Hi", "--top-p", "2"], /--top-p is 2/, 2],
     ["a row without a prompt", ["--prompts", empty], /empty\.jsonl:2: expected "prompt"/, 1],
@@ -113,12 +128,24 @@ describe("what does not go together is said", () => {
   });
 
   it("a model that does not write", async () => {
-    const bert = await writeSmallCheckpoint(join(folder, "bert"), {
-      ...{ model_type: "bert", hidden_size: 16, intermediate_size: 32, num_hidden_layers: 1, num_attention_heads: 2 },
-      ...{ max_position_embeddings: 32, type_vocab_size: 2 },
-    });
+    const bert = await writeSmallCheckpoint(join(folder, "bert"), smallBert);
     const { code, stderr } = await runCli(["generate", bert, "warm sun"]);
     expect(stderr).toMatch(/bert reads whole texts and predicts hidden tokens; it writes none/);
     expect(code).toBe(1);
   });
+});
+
+it("an encoder-decoder writes from a source, alone and in a batch, and does not chat", async () => {
+  const t5 = await writeSmallCheckpoint(join(folder, "t5"), smallT5);
+  const sources = ["warm sun", "cold rain wind night one two three"];
+  const asked = ["--num-beams", "2", "--max-new-tokens", "5", "--source-prefix", "good "];
+  const file = fileOf("sources.txt", sources.join("\n"));
+  const lines = linesOf((await runCli(["generate", t5, "--prompts", file, ...asked])).stdout);
+  expect(lines.map(({ prompt }) => prompt)).toEqual(sources);
+  for (const { prompt, text } of lines) {
+    const { code, stdout } = await runCli(["generate", t5, prompt, ...asked]);
+    expect(code).toBe(0);
+    expect(stdout).toBe(`${text}\n`);
+  }
+  expect((await runCli(["chat", t5])).stderr).toMatch(/t5 turns a source into a target and holds no conversation/);
 });

@@ -63,8 +63,8 @@ export async function openSession({
   // No function below may name `constants`: the session would keep them in memory beside its own copy.
   const inside = new Set(constants.keys());
   const given = [...graph.inputs].filter(([input]) => !inside.has(input));
-  const session = await runtime.InferenceSession.create(model, { ...options, ...(constants.size > 0 && { externalData }) }).catch((error: Error) =>
-    fail(`ONNX Runtime refused the graph: ${error.message}`, error),
+  const session = await runtime.InferenceSession.create(model, { ...options, ...(constants.size > 0 && { externalData }) }).catch(
+    (error: Error) => fail(`ONNX Runtime refused the graph: ${error.message}`, error),
   );
 
   function toTensor(label: string, tensor: Tensor): OnnxTensor {

@@ -1,5 +1,6 @@
 /** tunesmith chat: a conversation in the terminal; an empty line or Ctrl-D ends it. */
 import { createInterface } from "node:readline/promises";
+import { UnsupportedError } from "../../base/errors.ts";
 import { chatTemplateOf } from "../../data/dataset.ts";
 import type { Message } from "../../data/formats/format.ts";
 import { generate } from "../../generation/generate.ts";
@@ -15,7 +16,9 @@ export const chat = {
       .option("--system <text>", "system message")
       .action(async (model: string, flags: SamplingFlags & { system?: string }) => {
         const { loaded } = await openChosenModel({ model, adapter: flags.adapter, device: flags.device });
-        const { tokenizer } = loaded;
+        const { tokenizer, model: opened } = loaded;
+        if (opened.encoder)
+          throw new UnsupportedError(`${opened.modelType} turns a source into a target and holds no conversation. Use tunesmith generate.`);
         const template = chatTemplateOf(tokenizer);
         const decoder = await openDecoder(loaded);
         const messages: Message[] = flags.system === undefined ? [] : [{ role: "system", content: flags.system }];

@@ -1,17 +1,17 @@
 /** tunesmith generate: a prompt answered as a stream, or many in batches as JSONL; with several adapters an answer from each. */
 import { ConfigError } from "../../base/errors.ts";
-import { chatTemplateOf } from "../../data/dataset.ts";
-import type { Tokenizer } from "../../data/tokenizers/tokenizer.ts";
 import type { Decoder } from "../../generation/decoder.ts";
 import { type GeneratedText, generateBatch, generate as generateText, type Prompt } from "../../generation/generate.ts";
+import { type PromptInput, promptOf } from "../../generation/prompt.ts";
 import type { BeamOptions } from "../../generation/search/beam-search.ts";
 import type { Command, CommandContext } from "../command.ts";
 import { type OpenedModel, openChosenModel } from "../load-run.ts";
-import { type PromptInput, readPrompts } from "../prompts-file.ts";
+import { readPrompts } from "../prompts-file.ts";
 import { addSamplingOptions, finiteNumber, generationOptions, openDecoder, type SamplingFlags, wholeNumber } from "../sampling-options.ts";
 
 interface Flags extends SamplingFlags {
   readonly raw: boolean;
+  readonly sourcePrefix?: string;
   readonly numBeams?: number;
   readonly lengthPenalty?: number;
   readonly earlyStopping?: string;
@@ -26,6 +26,7 @@ export const generate = {
   define(command, context) {
     addSamplingOptions(command.argument("<model>", "checkpoint folder or run folder").argument("[prompt]", "text"))
       .option("--raw", "continue the text as it is, without the chat template", false)
+      .option("--source-prefix <text>", 'put before the source of an encoder-decoder, as in training: "summarize: "')
       .option("--num-beams <n>", "beam search with so many beams, instead of drawing", wholeNumber("--num-beams", 1))
       .option("--length-penalty <x>", "of beam search: above 0 favours long texts, below 0 short ones (default: 1)", finiteNumber)
       .option("--early-stopping <when>", "of beam search: true, false or never (default: false)")
@@ -84,13 +85,6 @@ async function inputsOf(prompt: string | undefined, { prompts }: Flags): Promise
 const adaptersOf = ({ adapterPaths }: OpenedModel): { id: number; path?: string }[] =>
   adapterPaths.length < 2 ? [{ id: 0 }] : adapterPaths.map((path, i) => ({ id: i + 1, path }));
 
-function tokensOf(input: PromptInput, tokenizer: Tokenizer, { raw }: Flags): number[] {
-  const isText = typeof input === "string";
-  if (isText && (raw || tokenizer.chatTemplate === undefined)) return tokenizer.encode(input, { addSpecialTokens: true });
-  const messages = isText ? [{ role: "user" as const, content: input }] : input;
-  return tokenizer.encode(chatTemplateOf(tokenizer).render(messages, { addGenerationPrompt: true }));
-}
-
 /** Options of a batch, drawn or searched. */
 function batchOptions({ opened: { loaded }, flags, beams, decoder, signal }: Job) {
   const options = generationOptions(flags, loaded);
@@ -101,18 +95,18 @@ function batchOptions({ opened: { loaded }, flags, beams, decoder, signal }: Job
 
 async function answerOne(input: PromptInput, adapterId: number, job: Job): Promise<void> {
   const { flags, beams, log, signal, print } = job;
-  const ids = tokensOf(input, job.opened.loaded.tokenizer, flags);
+  const { ids, ...source } = promptOf(input, job.opened.loaded, flags);
   const started = performance.now();
   let tokens = 0;
   if (beams || flags.numReturnSequences > 1) {
-    const [texts] = await generateBatch({ ...batchOptions(job), prompts: [{ ids, adapterId }] });
+    const [texts] = await generateBatch({ ...batchOptions(job), prompts: [{ ids, ...source, adapterId }] });
     for (const [i, { text, score, ids }] of texts!.entries()) {
       if (texts!.length > 1) print(`[${i + 1} of ${texts!.length}${score === undefined ? "" : `, score ${score.toFixed(4)}`}]`);
       print(text);
       tokens += ids.length;
     }
   } else {
-    for await (const { text } of generateText({ ...batchOptions(job), promptIds: ids, adapterId })) {
+    for await (const { text } of generateText({ ...batchOptions(job), promptIds: ids, ...source, adapterId })) {
       process.stdout.write(text);
       tokens++;
     }
@@ -125,13 +119,12 @@ async function answerOne(input: PromptInput, adapterId: number, job: Job): Promi
 /** One line of JSON for each text, in the order of the file, batch by batch. */
 async function answerFile(inputs: readonly PromptInput[], job: Job): Promise<void> {
   const { flags, opened, print, log, signal } = job;
-  const { tokenizer } = opened.loaded;
   const jobs = inputs.flatMap((input, index) =>
     adaptersOf(opened).map(({ id, path }) => ({
       input,
       index,
       path,
-      prompt: { ids: tokensOf(input, tokenizer, flags), adapterId: id, index } satisfies Prompt,
+      prompt: { ...promptOf(input, opened.loaded, flags), adapterId: id, index } satisfies Prompt,
     })),
   );
   const started = performance.now();

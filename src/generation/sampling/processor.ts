@@ -7,6 +7,8 @@ export interface ProcessorContext {
   /** How many of them are the prompt's. */
   readonly promptLength: number;
   readonly eosTokenIds: readonly number[];
+  /** Of the text at hand. */
+  readonly maxNewTokens: number;
 }
 
 export interface LogitsProcessor {
@@ -17,6 +19,8 @@ export interface LogitsProcessor {
   readonly neutral: number;
   /** True for what shapes a draw: it is left out where the likeliest is taken, and in beam search. */
   readonly onlyForDraws?: true;
+  /** True for what a checkpoint asks for and users do not. */
+  readonly isOfCheckpoint?: true;
   /** Changes the logits [V] in place; a token that may not follow gets minus infinity. */
   process(logits: Float32Array, value: number, context: ProcessorContext): void;
 }

@@ -1,5 +1,6 @@
 /** Every logits processor, in the order in which transformers' generate() applies them. */
 import { epsilonCutoff } from "./epsilon-cutoff.ts";
+import { forcedBosTokenId, forcedEosTokenId } from "./forced-tokens.ts";
 import { minNewTokens } from "./min-new-tokens.ts";
 import { minP } from "./min-p.ts";
 import { noRepeatNgramSize } from "./no-repeat-ngram.ts";
@@ -13,6 +14,8 @@ export const processors = [
   repetitionPenalty,
   noRepeatNgramSize,
   minNewTokens,
+  forcedBosTokenId,
+  forcedEosTokenId,
   temperature,
   topK,
   topP,

@@ -33,7 +33,13 @@ export function sampleToken(logits: Float32Array, { random, ...options }: Sample
 /** A copy of the logits [V] after every processor whose value is not neutral; at temperature 0 without those that only shape a draw. */
 export function processLogits(
   logits: Float32Array,
-  { previousTokens = [], promptLength = 0, eosTokenIds = [], ...options }: Omit<SampleOptions, "random">,
+  {
+    previousTokens = [],
+    promptLength = 0,
+    eosTokenIds = [],
+    maxNewTokens = Number.POSITIVE_INFINITY,
+    ...options
+  }: Omit<SampleOptions, "random">,
 ): Float32Array {
   const processed = logits.slice();
   for (const processor of processors) {
@@ -44,7 +50,7 @@ export function processLogits(
       throw new ConfigError(`${processor.name} is ${value}: ${checked.error.issues[0]?.message} (${processor.valueSchema.description}).`);
     }
     if (options.temperature === 0 && "onlyForDraws" in processor) continue;
-    processor.process(processed, value, { previousTokens, promptLength, eosTokenIds });
+    processor.process(processed, value, { previousTokens, promptLength, eosTokenIds, maxNewTokens });
   }
   return processed;
 }

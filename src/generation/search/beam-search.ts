@@ -72,10 +72,10 @@ export class BeamSearch implements Search {
 
   /** The best continuations of all beams: enough that numBeams remain when all others end. */
   #candidates(logits: readonly Float32Array[]): Candidate[] {
-    const { numBeams, eosTokenIds, promptIds, sampling } = this.#options;
+    const { numBeams, eosTokenIds, maxNewTokens, promptIds, sampling } = this.#options;
     const count = Math.max(2, 1 + eosTokenIds.length) * numBeams;
     const all = this.#beams.flatMap(({ ids, sum }, parent) => {
-      const context = { previousTokens: [...promptIds, ...ids], promptLength: promptIds.length, eosTokenIds };
+      const context = { previousTokens: [...promptIds, ...ids], promptLength: promptIds.length, eosTokenIds, maxNewTokens };
       const logProbabilities = processLogits(logSoftmax(logits[parent]!), { ...sampling, ...context, temperature: 0 });
       return indicesOfLargest(logProbabilities, count).map((token) => ({ parent, ids, token, sum: sum + logProbabilities[token]! }));
     });

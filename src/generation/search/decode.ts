@@ -12,7 +12,7 @@ export interface DecodeOptions {
 
 /** Yields whenever every search has advanced. Searches that end leave the batch. Ends when all have, or at the signal. */
 export async function* decode({ decoder, prompts, searches, signal }: DecodeOptions): AsyncGenerator<void, void, undefined> {
-  decoder.prepare(prompts);
+  await decoder.prepare(prompts);
   let logits = await decoder.step(prompts.map(({ ids }) => ids));
   let going = searches.map((search) => ({ search, rows: 1 }));
   while (!signal?.aborted) {

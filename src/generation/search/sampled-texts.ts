@@ -8,6 +8,7 @@ export interface SampledTextsOptions {
   readonly promptIds: readonly number[];
   readonly sampling: SamplingOptions;
   readonly eosTokenIds: readonly number[];
+  readonly maxNewTokens: number;
   /** One for each text, with a seed of its own. */
   readonly texts: readonly { readonly stopping: Stopping; readonly seed: number }[];
 }
@@ -48,12 +49,12 @@ export class SampledTexts implements Search {
   }
 
   advance(logits: readonly Float32Array[]): readonly Continuation[] {
-    const { promptIds, sampling, eosTokenIds } = this.#options;
+    const { promptIds, sampling, eosTokenIds, maxNewTokens } = this.#options;
     const going: Growing[] = [];
     const continuations: Continuation[] = [];
     for (const [row, text] of this.#rows.entries()) {
       const parent = this.#isFirst ? 0 : row;
-      const context = { previousTokens: [...promptIds, ...text.ids], promptLength: promptIds.length, eosTokenIds };
+      const context = { previousTokens: [...promptIds, ...text.ids], promptLength: promptIds.length, eosTokenIds, maxNewTokens };
       const token = sampleToken(logits[parent]!, { ...sampling, ...context, random: text.random });
       text.ids.push(token);
       text.lastStep = text.stopping.push(token);
