@@ -69,14 +69,16 @@ export async function createDecoder(options: DecoderOptions): Promise<Decoder> {
     const counts = tokens.map((row) => row.length);
     const T = Math.max(...counts);
     const lengths = [...cache.lengths];
-    cache.reserve(Math.max(...lengths) + T);
+    const needed = Math.max(...lengths) + T;
+    // Attention also goes over empty slots, so room for the new tokens is made behind it; but see `stepDistances`.
+    if (model.distanceBucket) cache.reserve(needed);
     const layout: StepLayout = { lengths, counts, capacity: cache.capacity };
     const padded = Int32Array.from(tokens.flatMap((row) => Array.from({ length: T }, (_, t) => row[t] ?? 0)));
     const positionIds = stepPositions(layout, model.maxPositionEmbeddings - 1);
     const shared: Record<string, HostTensor> = {
       ...{ positionIds, adapterIds: int64(Int32Array.from(adapterIds), [adapterIds.length]) },
       ...stepMasks(layout, model),
-      ...rotary.inputs(Math.max(...lengths) + T),
+      ...rotary.inputs(needed),
       ...(model.distanceBucket && { distanceBuckets: stepDistances(layout, model.distanceBucket) }),
     };
     let { hidden } = await programs.embedding.run({ inputIds: int64(padded, [tokens.length, T]), positionIds });
@@ -96,6 +98,7 @@ export async function createDecoder(options: DecoderOptions): Promise<Decoder> {
         own.push({ key: outputs[names.key]!, value: outputs[names.value]! });
       }
     }
+    cache.reserve(needed);
     cache.append(own, counts);
     const data = hidden!.data as Float32Array;
     return counts.map((count, row) => (count === 0 ? undefined : data.slice((row * T + count - 1) * C, (row * T + count) * C)));

@@ -83,3 +83,22 @@ describe.each(Object.keys(families))("%s", (family) => {
     }
   });
 });
+
+it("a prompt longer than one step gives what its parts give, beside a short one", async () => {
+  const { model, method, store } = await openTinyModel({
+    folder: `${reference}families/llama`,
+    attach: () => ({ hooks: {}, added: [], trains: () => false }),
+  });
+  const decoder = await createDecoder({ backend, model: { ...model, maxPositionEmbeddings: 4096 }, method, store });
+  const long = Array.from({ length: 1300 }, (_, i) => (i * i) % model.vocabSize);
+  const short = long.slice(0, 7);
+  await decoder.prepare([{}, {}]);
+  const [whole, beside] = await decoder.step([long, short]);
+  await decoder.prepare([{}]);
+  const alone = await decoder.step([short]);
+  await decoder.step([long.slice(7, 400)]);
+  const inParts = await decoder.step([long.slice(400)]);
+  const furthest = (a: Float32Array, b: Float32Array): number => Math.max(...a.map((value, i) => Math.abs(value - b[i]!)));
+  expect(furthest(whole!, inParts[0]!)).toBeLessThan(1e-5);
+  expect(furthest(beside!, alone[0]!)).toBeLessThan(1e-5);
+});
