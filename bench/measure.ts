@@ -64,7 +64,7 @@ if (job.kind === "matmul") {
   });
 } else {
   const { backend, model, store } = await openRandomLlama({ shape: shape135m, method: "lora", weights: job.weights });
-  const decoder = await createDecoder({ backend, model, method: untouched, store });
+  const decoder = await createDecoder({ backend, model, method: untouched, store, weights: "packed" });
   await decoder.prepare([{}]);
   await decoder.step([Array.from({ length: 32 }, (_, i) => i)]);
   await decoder.step([[1]]);
