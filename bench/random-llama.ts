@@ -55,7 +55,7 @@ export async function openRandomLlama(options: BenchOptions) {
   const { parameters, linears } = describeModel(model);
   const target = { model, parameters, linears };
   const method =
-    methodName === "full" ? full.attach() : lora.attach(target, lora.configSchema.parse({ name: "lora", rank: 16, loraAlpha: 32 }));
+    methodName === "full" ? full.attach(target) : lora.attach(target, lora.configSchema.parse({ name: "lora", rank: 16, loraAlpha: 32 }));
   // One cheap generator for all weights: their values do not matter to the time.
   const byName = new Map(parameters.map((spec) => [spec.name, spec]));
   let state = 1;

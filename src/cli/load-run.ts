@@ -4,8 +4,12 @@ import { join } from "node:path";
 import { CheckpointError, ConfigError } from "../base/errors.ts";
 import { readAdapter } from "../execution/adapter-files.ts";
 import { type LoadedModel, openModel } from "../execution/loaded-model.ts";
+import { headOfCheckpoint } from "../export/config-json.ts";
+import { readJson } from "../models/weights/checkpoint.ts";
 import { isFolder, openFolder } from "../platform/node/files.ts";
+import { bindAgain, taskFile } from "../runs/bind-task.ts";
 import { parseConfigText } from "../runs/config-text.ts";
+import type { BoundTask } from "../tasks/task.ts";
 import { createBackend, quantisedCache, resolveModelPath } from "./environment.ts";
 
 export interface ModelChoice {
@@ -16,10 +20,14 @@ export interface ModelChoice {
   readonly device: string;
   /** True if the command can switch between adapters. */
   readonly takesSeveral?: boolean;
+  /** Of a model that was trained for no task of labels: what to bind it to; a language model where absent. */
+  readonly defaultTask?: Readonly<Record<string, unknown>> | undefined;
 }
 
 export interface OpenedModel {
   readonly loaded: LoadedModel;
+  /** Absent for language models. */
+  readonly task: BoundTask | undefined;
   readonly basePath: string;
   /** The first. */
   readonly adapterPath: string | undefined;
@@ -28,7 +36,13 @@ export interface OpenedModel {
 }
 
 /** @throws ConfigError if a run folder has neither an adapter nor a model, or there are more adapters than the command takes */
-export async function openChosenModel({ model, adapter = [], device, takesSeveral = false }: ModelChoice): Promise<OpenedModel> {
+export async function openChosenModel({
+  model,
+  adapter = [],
+  device,
+  takesSeveral = false,
+  defaultTask,
+}: ModelChoice): Promise<OpenedModel> {
   const run = await runFolder(model);
   const given = await Promise.all([adapter].flat().map(async (path) => (await runFolder(path))?.adapterPath ?? path));
   const adapterPaths = run?.adapterPath === undefined ? given : [run.adapterPath, ...given];
@@ -36,13 +50,32 @@ export async function openChosenModel({ model, adapter = [], device, takesSevera
     throw new ConfigError(`${adapterPaths.length} adapters are named (${adapterPaths.join(", ")}); this command takes one.`);
   const adapters = await Promise.all(adapterPaths.map((path) => readAdapter(openFolder(path))));
   const basePath = await resolveModelPath(run?.basePath ?? model);
+  const task = await findTask({ basePath, adapterPath: adapterPaths[0], defaultTask });
   const loaded = await openModel({
     folder: openFolder(basePath),
+    ...(task && { task }),
     backend: await createBackend(device),
     quantisedCache,
     ...(adapters.length > 1 ? { adapters } : adapters[0] && { adapter: adapters[0] }),
   });
-  return { loaded, basePath, adapterPath: adapterPaths[0], adapterPaths };
+  return { loaded, task, basePath, adapterPath: adapterPaths[0], adapterPaths };
+}
+
+/** The task that an adapter was trained for, or that a checkpoint's class is for; undefined for language models. */
+async function findTask({ basePath, adapterPath, defaultTask }: TaskPlaces): Promise<BoundTask | undefined> {
+  const config = await readJson(openFolder(basePath), "config.json");
+  for (const path of adapterPath === undefined ? [basePath] : [adapterPath, basePath]) {
+    const folder = openFolder(path);
+    if (await folder.has(taskFile)) return bindAgain(await readJson(folder, taskFile), config);
+  }
+  const name = headOfCheckpoint(config);
+  const chosen = name ? { name } : defaultTask;
+  return chosen && bindAgain(chosen, config);
+}
+
+interface TaskPlaces extends Pick<ModelChoice, "defaultTask"> {
+  readonly basePath: string;
+  readonly adapterPath: string | undefined;
 }
 
 /** Base and adapter of a run's folder; undefined if this is not one. */

@@ -1,4 +1,5 @@
 /** Runs a training in its worker thread, shows its progress on standard error and its result on standard output. */
+import { figuresOf, showFigure } from "../evaluation/held-out.ts";
 import type { PairedDifference } from "../evaluation/paired-bootstrap.ts";
 import type { RunConfig } from "../runs/config.ts";
 import type { CommandContext } from "./command.ts";
@@ -34,15 +35,27 @@ export async function trainAndShow({ config, resume, json, command, context }: T
   if (result.base && result.tuned && result.comparison) {
     const { base, tuned, comparison } = result;
     print("");
-    print(`held-out loss   base ${base.loss.toFixed(3)}  tuned ${tuned.loss.toFixed(3)}  ${showDifference(comparison)}`);
-    print(`perplexity      base ${base.perplexity.toFixed(2)}  tuned ${tuned.perplexity.toFixed(2)}`);
-    print(`token accuracy  base ${(100 * base.tokenAccuracy).toFixed(1)}%  tuned ${(100 * tuned.tokenAccuracy).toFixed(1)}%`);
+    print(`held-out loss         base ${base.loss.toFixed(3)}  tuned ${tuned.loss.toFixed(3)}  ${showDifference(comparison)}`);
+    const after = figuresOf(tuned);
+    for (const [i, figure] of figuresOf(base).entries())
+      print(
+        `${figure.name.padEnd(22)}base ${showFigure(figure)}  tuned ${showFigure(after[i]!)}${showInterval(result.metricComparisons?.[figure.logName])}`,
+      );
   }
   if (result.earlier) {
     const { before, after, comparison } = result.earlier;
-    print(`earlier data    before ${before.toFixed(3)}  after ${after.toFixed(3)}  ${showDifference(comparison)}`);
+    print(`earlier data          before ${before.toFixed(3)}  after ${after.toFixed(3)}  ${showDifference(comparison)}`);
   }
-  print(`report          ${result.folder}/report.html`);
+  print(`report                ${result.folder}/report.html`);
+}
+
+/** Of a metric, in points of a hundred. */
+export function showInterval(difference: PairedDifference | undefined): string {
+  if (!difference) return "";
+  const [change, low, high] = [difference.difference, difference.low, difference.high].map(
+    (value) => `${value < 0 ? "-" : "+"}${Math.abs(100 * value).toFixed(1)}`,
+  );
+  return `  difference ${change} points (95% interval ${low} to ${high})`;
 }
 
 function showDifference({ difference, low, high }: PairedDifference): string {

@@ -53,6 +53,7 @@ function describePrepared({ loaded, train, validation, heldOut, trainableParamet
   ];
   return [
     `model   ${loaded.checkpoint.name}: ${loaded.model.modelType}, ${formatCount(allParameters)} parameters on ${loaded.backend.name}, ${formatCount(trainableParameters)} trained (${((100 * trainableParameters) / allParameters).toFixed(2)}%)`,
+    ...(loaded.fresh.length > 0 ? [`head    ${loaded.fresh.join(", ")}: not in the checkpoint, begins at random`] : []),
     `data    ${report.format} format${template}: ${formatCount(report.examples)} training examples, ${formatCount(report.supervisedTokens)} of ${formatCount(report.tokens)} tokens supervised${lost.length > 0 ? `; ${lost.join(", ")}` : ""}`,
     `held out ${validation?.report.rows ?? 0} rows for validation${heldOut !== validation ? `, ${heldOut?.report.rows} for the final test` : ""}; ${totalSteps} steps`,
   ];

@@ -115,7 +115,8 @@ export function prepareDataset(options: PrepareOptions): Dataset {
 export const chatTemplateOf = (tokenizer: Tokenizer): ChatTemplate =>
   createChatTemplate(tokenizer.chatTemplate ?? plainTemplate, tokenizer);
 
-function readRow(format: DataFormat, { row, at }: SourceRow): Sample {
+/** One row as a sample. @throws DataError naming the row */
+export function readRow(format: DataFormat, { row, at }: SourceRow): Sample {
   if (!format.matches(row))
     throw new DataError(
       `${at}: the row does not fit the format ${format.name} (${format.summary}); its columns are ${Object.keys(row).join(", ") || "none"}.`,
@@ -123,7 +124,8 @@ function readRow(format: DataFormat, { row, at }: SourceRow): Sample {
   return atRow(at, () => format.read(row));
 }
 
-function atRow<Result>(at: string, action: () => Result): Result {
+/** Says where, if something is wrong with a row. */
+export function atRow<Result>(at: string, action: () => Result): Result {
   try {
     return action();
   } catch (error) {
@@ -131,7 +133,7 @@ function atRow<Result>(at: string, action: () => Result): Result {
   }
 }
 
-function checkIds({ inputIds }: TokenizedExample, { at, vocabSize }: { at: string; vocabSize: number }): void {
+export function checkIds({ inputIds }: Pick<TokenizedExample, "inputIds">, { at, vocabSize }: { at: string; vocabSize: number }): void {
   const wrong = inputIds.find((id) => id < 0 || id >= vocabSize);
   if (wrong !== undefined)
     throw new DataError(

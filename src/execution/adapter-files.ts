@@ -50,11 +50,19 @@ export async function readAdapter(folder: Folder): Promise<Adapter> {
   return {
     name: folder.name,
     method,
-    config: method.fromPeft!(json),
+    config: method.fromPeft!(withoutHead(json)),
     baseModel: [json.base_model_name_or_path, json.model_name].find((name) => typeof name === "string"),
     base: await readRecord(folder),
     loadInto: (store, attached) => copyInto({ tensors, store, attached, name: folder.name }),
   };
+}
+
+/** The modules of a task's head are saved with every adapter of that task; the task brings them, not the method. */
+function withoutHead(json: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  if (!Array.isArray(json.modules_to_save)) return json;
+  const head = /(^|\.)(classifier|score|qa_outputs|pre_classifier|classification_head|pooler|head)(\.\w+)?$/;
+  const own = json.modules_to_save.filter((module) => !head.test(String(module)));
+  return { ...json, modules_to_save: own.length > 0 ? own : null };
 }
 
 /** PEFT names the kind; AdapterHub nests the options, and leaves the architecture out for adapter layers. */

@@ -12,6 +12,8 @@ export interface StepResult {
 export interface EvaluationResult extends StepResult {
   /** Loss of every target in the order of the batch. */
   readonly perTarget: Float32Array;
+  /** What the objective's metrics read, [N, K]; absent where it has none. */
+  readonly predictions?: Float32Array;
 }
 
 /** Everything that training changes. */

@@ -2,19 +2,23 @@
 
 import type { Backend } from "../backends/backend.ts";
 import type { Folder } from "../base/byte-source.ts";
+import { CheckpointError } from "../base/errors.ts";
 import { createRandom } from "../base/random.ts";
 import { loadTokenizer, type Tokenizer } from "../data/tokenizers/tokenizer.ts";
+import { forTask } from "../methods/for-task.ts";
 import type { AttachedMethod, Method, MethodTarget } from "../methods/method.ts";
 import { createModel } from "../models/families/registry.ts";
+import { type HeadChoice, headParameters, initialiseHead, isNew, withLabelHead, withNewModules } from "../models/label-heads.ts";
 import type { Model } from "../models/model.ts";
+import type { ParameterSpec } from "../models/segment-builder.ts";
 import { describeModel } from "../models/segments.ts";
-import { type Checkpoint, checkTensors, openCheckpoint } from "../models/weights/checkpoint.ts";
+import { type Checkpoint, checkTensors, findTensor, openCheckpoint } from "../models/weights/checkpoint.ts";
 import { fingerprint } from "../models/weights/fingerprint.ts";
 import type { Grouping } from "../optimizers/settings/parameter-groups.ts";
 import type { Adapter } from "./adapter-files.ts";
 import { stackAdapters } from "./adapter-stack.ts";
 import { type BaseRecord, checkBase } from "./base-record.ts";
-import { weightsOf } from "./checkpoint-weights.ts";
+import { type WeightSource, weightsOf } from "./checkpoint-weights.ts";
 import { loadParameters, type ParameterStore } from "./parameter-store.ts";
 import { checkFreezesBase, openQuantisedBase, type QuantisedCache, type QuantizationConfig } from "./quantised-base.ts";
 
@@ -27,6 +31,8 @@ export interface LoadedModel {
   readonly store: ParameterStore;
   /** Recorded beside an adapter that is trained on this base. */
   readonly base: BaseRecord;
+  /** Parameters that the checkpoint does not hold, which began at random: those of a new head. An adapter holds them. */
+  readonly fresh: readonly string[];
 }
 
 export interface OpenModelOptions {
@@ -44,6 +50,14 @@ export interface OpenModelOptions {
   readonly quantisedCache?: QuantisedCache | undefined;
   /** Of what is trained; see ParameterGroup. */
   readonly grouping?: Grouping;
+  /** What the model is for; it is a language model where absent. */
+  readonly task?: OpenedTask;
+}
+
+export interface OpenedTask {
+  /** Stands on the model instead of the vocabulary. What the checkpoint lacks of it begins at random. */
+  readonly head?: HeadChoice;
+  readonly peftTaskType: string;
 }
 
 /** A method that trains nothing: the model as it is. */
@@ -55,24 +69,31 @@ export const withoutMethod = (loaded: LoadedModel): LoadedModel => ({ ...loaded,
 /** @throws CheckpointError if files are missing, damaged or contradict config.json, or an adapter was made for another base;
  * UnsupportedError for an unknown family */
 export async function openModel(options: OpenModelOptions): Promise<LoadedModel> {
-  const { folder, backend, method, adapter, adapters, seed = 0, grouping } = options;
+  const { folder, backend, method, adapter, adapters, seed = 0, grouping, task = { peftTaskType: "CAUSAL_LM" } } = options;
   const checkpoint = await openCheckpoint(folder);
-  const model = createModel(checkpoint.config);
+  const bare = createModel(checkpoint.config, { holds: (tensor) => findTensor(checkpoint, tensor) !== undefined });
+  const chosenHead = task.head ? withLabelHead(bare, task.head) : bare;
+  const fresh = headParameters(chosenHead).filter(({ name }) => !findTensor(checkpoint, name));
+  const model = withNewModules(chosenHead, fresh);
   const description = describeModel(model);
-  checkTensors(checkpoint, description.parameters);
+  checkHead(checkpoint, model);
+  checkTensors(
+    checkpoint,
+    description.parameters.filter((spec) => !fresh.some(({ name }) => name === spec.name)),
+  );
   const tokenizer = await loadTokenizer(folder);
-  const source = weightsOf(checkpoint);
+  const source = withFresh(weightsOf(checkpoint), { fresh, config: checkpoint.config, seed });
   const put = adapters ?? (adapter ? [adapter] : []);
   const quantization = options.quantization ?? sharedQuantization(put);
   const base: BaseRecord = { name: folder.name, fingerprint: await fingerprint(checkpoint), ...(quantization && { quantization }) };
   for (const { name, base: recorded } of put) checkBase(name, { recorded, base });
+  const linears = description.linears.filter(({ module }) => !isNew(model, module));
   const quantised =
-    quantization &&
-    (await openQuantisedBase({ config: quantization, linears: description.linears, source, folder, cache: options.quantisedCache }));
-  const target: MethodTarget = { model, ...description, tokenizer, ...(quantised && { quantised: quantised.roundTrip }) };
+    quantization && (await openQuantisedBase({ config: quantization, linears, source, folder, cache: options.quantisedCache }));
+  const target: MethodTarget = { model, ...description, linears, tokenizer, ...(quantised && { quantised: quantised.roundTrip }) };
   const chosen = adapter ?? method;
-  const single = chosen ? chosen.method.attach(target, chosen.config) : untouched;
-  if (quantization && method) checkFreezesBase(single, { method: method.method, linears: description.linears });
+  const single = chosen ? forTask(chosen.method.attach(target, chosen.config), { model, peftTaskType: task.peftTaskType }) : untouched;
+  if (quantization && method) checkFreezesBase(single, { method: method.method, linears });
   const attached = adapters ? await stackAdapters(target, { adapters, source }) : single;
   const store = await loadParameters({
     specs: description.parameters,
@@ -84,11 +105,40 @@ export async function openModel(options: OpenModelOptions): Promise<LoadedModel>
     grouping,
   });
   adapter?.loadInto(store, attached);
-  return { backend, checkpoint, model, tokenizer, method: attached, store, base };
+  return { backend, checkpoint, model, tokenizer, method: attached, store, base, fresh: fresh.map(({ name }) => name) };
 }
 
 /** How the base was held when all of these adapters were trained; as in the checkpoint where they differ. */
 function sharedQuantization(adapters: readonly Adapter[]): QuantizationConfig | undefined {
   const [first, ...others] = adapters.map(({ base }) => base?.quantization);
   return others.every((other) => JSON.stringify(other) === JSON.stringify(first)) ? first : undefined;
+}
+
+/** @throws CheckpointError if the checkpoint's head is for another number of labels than the task */
+function checkHead(checkpoint: Checkpoint, { labelHead, ...model }: Model): void {
+  if (!labelHead) return;
+  for (const { name, shape } of headParameters({ ...model, labelHead })) {
+    const found = findTensor(checkpoint, name)?.shape;
+    if (found && found.length === shape.length && found[0] !== shape[0] && shape[0] === labelHead.numLabels)
+      throw new CheckpointError(
+        `${checkpoint.name}: the head is for ${found[0]} labels (${name} is [${found.join(", ")}]); the task ${labelHead.name} has ${labelHead.numLabels}. Name the labels of the checkpoint in task.labels, correct the rows, or start from the model without this head.`,
+      );
+  }
+}
+
+interface FreshParameters {
+  readonly fresh: readonly ParameterSpec[];
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly seed: number;
+}
+
+/** A checkpoint with the parameters of a new head, each from a stream of its own, so that their order does not matter. */
+function withFresh(source: WeightSource, { fresh, config, seed }: FreshParameters): WeightSource {
+  const deviation = typeof config.initializer_range === "number" ? config.initializer_range : 0.02;
+  const values = new Map(fresh.map((spec, i) => [spec.name, initialiseHead(spec, createRandom(seed * 1009 + i), deviation)]));
+  return {
+    ...source,
+    dtypeOf: (name) => (values.has(name) ? "float32" : source.dtypeOf(name)),
+    readFloat32: async (name) => values.get(name) ?? source.readFloat32(name),
+  };
 }

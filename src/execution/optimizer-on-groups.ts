@@ -8,7 +8,7 @@ import type { Optimizer, Scalars, UpdateRule } from "../optimizers/optimizer.ts"
 import { blockSize } from "../optimizers/storage/dynamic-8bit.ts";
 import { Graph } from "../tensor/graph.ts";
 import { dim } from "../tensor/shape.ts";
-import { createStoredTensor, type Range, type StoredTensor } from "./optimizer-state.ts";
+import { createStoredTensor, type Range, Scratch, type StoredTensor } from "./optimizer-state.ts";
 import type { ParameterGroup } from "./parameter-store.ts";
 import { compileUpdate, type UpdateProgram } from "./update-program.ts";
 
@@ -63,11 +63,17 @@ export async function createOptimizerOnGroups({
   config,
   groups,
 }: OptimizerOnGroupsOptions): Promise<OptimizerOnGroups> {
+  const programs = new Map<UpdateRule, UpdateProgram[]>();
+  const programFor = async ({ rule, shape: { length: rank } }: Unit): Promise<UpdateProgram> => {
+    const byRank = programs.get(rule) ?? [];
+    byRank[rank] ??= await compileUpdate(backend, { rule, config, rank, name: `${optimizer.name} update` });
+    programs.set(rule, byRank);
+    return byRank[rank];
+  };
+  const scratches = new Map<string, Scratch>();
   const units: LiveUnit[] = [];
   for (const unit of groups.flatMap((group, groupIndex) => divide(group, { groupIndex, optimizer, config }))) {
-    const rank = unit.shape.length;
-    const program = await compileUpdate(backend, { rule: unit.rule, config, rank, name: `${optimizer.name} update` });
-    units.push({ ...unit, program, state: createState(unit, config) });
+    units.push({ ...unit, program: await programFor(unit), state: createState(unit, { config, scratches }) });
   }
   const ownDecay = (config as { readonly weightDecay?: number }).weightDecay ?? 0;
   const weightDecayOf = ({ decays, weightDecay }: ParameterGroup): number => weightDecay ?? (decays ? ownDecay : 0);
@@ -191,11 +197,16 @@ function joins({ rule: lastRule, range }: Unit, rule: UpdateRule, config: unknow
   return !isEncoded || (range.end - range.start) % blockSize === 0;
 }
 
-function createState({ rule, shape }: Unit, config: unknown): LiveUnit["state"] {
+function createState(
+  { rule, shape }: Unit,
+  { config, scratches }: { config: unknown; scratches: Map<string, Scratch> },
+): LiveUnit["state"] {
   return new Map(
-    Object.entries(rule.state(shape, config)).map(([name, of]) => {
-      const dims = of.shape as readonly number[];
-      return [name, { dims, stored: createStoredTensor(count(dims), of.storage), startsAsParameter: of.start === "parameter" }];
+    Object.entries(rule.state(shape, config)).map(([name, { shape, start, storage }]) => {
+      const dims = shape as readonly number[];
+      const scratch = scratches.get(name) ?? new Scratch();
+      scratches.set(name, scratch);
+      return [name, { dims, stored: createStoredTensor(count(dims), { storage, scratch }), startsAsParameter: start === "parameter" }];
     }),
   );
 }

@@ -1,6 +1,14 @@
 /** The memory of optimizer state: float32, or one byte an element in blocks. Rules see float32 either way. */
 import type { StateTensor } from "../optimizers/optimizer.ts";
-import { blockSize, decode, type EncodedBlocks, encode, signedMap, unsignedMap } from "../optimizers/storage/dynamic-8bit.ts";
+import {
+  blockSize,
+  type DynamicMap,
+  decode,
+  type EncodedBlocks,
+  encode,
+  signedMap,
+  unsignedMap,
+} from "../optimizers/storage/dynamic-8bit.ts";
 
 /** Elements from `start` to `end` of a tensor in row order. */
 export interface Range {
@@ -18,8 +26,22 @@ export interface StoredTensor {
   parts(range: Range): ReadonlyMap<string, Float32Array | Uint8Array>;
 }
 
-export function createStoredTensor(size: number, storage: StateTensor["storage"]): StoredTensor {
-  return storage === undefined ? createPlain(size) : createEncoded(size, storage === "signed-8bit" ? signedMap : unsignedMap);
+/** Memory for decoded values, shared by tensors that are never read at the same time. */
+export class Scratch {
+  #memory = new Float32Array(0);
+
+  take(length: number): Float32Array {
+    if (this.#memory.length < length) this.#memory = new Float32Array(length);
+    return this.#memory.subarray(0, length);
+  }
+}
+
+export function createStoredTensor(
+  size: number,
+  { storage, scratch }: { storage: StateTensor["storage"]; scratch: Scratch },
+): StoredTensor {
+  if (storage === undefined) return createPlain(size);
+  return createEncoded(size, { map: storage === "signed-8bit" ? signedMap : unsignedMap, scratch });
 }
 
 function createPlain(size: number): StoredTensor {
@@ -35,20 +57,17 @@ function createPlain(size: number): StoredTensor {
   };
 }
 
-function createEncoded(size: number, map: typeof signedMap): StoredTensor {
+function createEncoded(size: number, { map, scratch }: { map: DynamicMap; scratch: Scratch }): StoredTensor {
   const codes = new Uint8Array(size);
   const absmax = new Float32Array(Math.ceil(size / blockSize));
   const blocks = ({ start, end }: Range): EncodedBlocks => ({
     codes: codes.subarray(start, end),
     absmax: absmax.subarray(start / blockSize, Math.ceil(end / blockSize)),
   });
-  let copy = new Float32Array(0);
   return {
     sizeBytes: codes.byteLength + absmax.byteLength,
     read(range) {
-      const length = range.end - range.start;
-      if (copy.length < length) copy = new Float32Array(length);
-      const values = copy.subarray(0, length);
+      const values = scratch.take(range.end - range.start);
       decode(blocks(range), map, values);
       return values;
     },

@@ -35,6 +35,8 @@ export interface ParameterGroup extends GroupSettings {
 export interface ParameterStore {
   readonly parameters: ReadonlyMap<string, StoredParameter>;
   readonly groups: readonly ParameterGroup[];
+  /** Lets go of a parameter that stands elsewhere by now. */
+  forget(parameter: string): void;
   /** Bytes of frozen weights, and of trained weights with their gradients. */
   readonly frozenBytes: number;
   readonly trainedBytes: number;
@@ -90,7 +92,11 @@ export async function loadParameters(options: LoadParametersOptions): Promise<Pa
       parameters.set(spec.name, { spec, ...stored });
     }
   }
-  return { parameters, groups, frozenBytes, trainedBytes: groups.reduce((sum, group) => sum + 2 * group.parameters.byteLength, 0) };
+  return {
+    ...{ parameters, groups, frozenBytes },
+    forget: (parameter) => void parameters.delete(parameter),
+    trainedBytes: groups.reduce((sum, group) => sum + 2 * group.parameters.byteLength, 0),
+  };
 }
 
 /** No decay on norms and biases, as is usual since GPT-2. */

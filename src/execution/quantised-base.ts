@@ -54,6 +54,7 @@ export function checkFreezesBase(
 
 export interface QuantisedBaseOptions {
   readonly config: QuantizationConfig;
+  /** The layers to quantise: those of the base, without the ones that are new for a task. */
   readonly linears: readonly LinearModule[];
   readonly source: WeightSource;
   readonly folder: Folder;
@@ -64,7 +65,12 @@ const fileName = "model.safetensors";
 
 export async function openQuantisedBase({ config, linears, source, folder, cache }: QuantisedBaseOptions): Promise<QuantisedBase> {
   const format = lookUp("quantization format", quantisationFormats as readonly QuantisationFormat[], config.format);
-  const weights = new Map(linears.map((linear) => [`${linear.module}.weight`, describe(linear, format.storage(config, linear.layout))]));
+  const weights = new Map(
+    linears.map((linear): [string, QuantisedWeight] => [
+      `${linear.module}.weight`,
+      describe(linear, format.storage(config, linear.layout)),
+    ]),
+  );
   const quantise = async (name: string): Promise<StoredTensors<HostTensor>> => {
     const { storage, shape } = weights.get(name)!;
     try {

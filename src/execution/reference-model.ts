@@ -4,11 +4,11 @@
  */
 import type { HostTensor } from "../backends/backend.ts";
 import type { AttachedMethod } from "../methods/method.ts";
+import { logitsOf } from "../models/layers/vocabulary.ts";
 import type { Model } from "../models/model.ts";
 import { SegmentBuilder } from "../models/segment-builder.ts";
 import { namedTensors } from "../models/storage.ts";
 import type { Graph, Value } from "../tensor/graph.ts";
-import { matmul } from "../tensor/ops/index.ts";
 import { dim } from "../tensor/shape.ts";
 import { type ParameterStore, storageIn } from "./parameter-store.ts";
 
@@ -38,8 +38,7 @@ export function buildReferenceLogits({ model, method, store }: ReferenceModel, g
     shared: { graph, inputName: (parameter) => inputPrefix + parameter },
   });
   const rows = graph.input("referenceRows", { dtype: "float32", shape: [dim("rows"), model.hiddenSize] });
-  const { features, vocabulary } = model.head(build, rows);
-  return matmul(features, build.parameter(vocabulary), { transposeB: true });
+  return logitsOf(model.head(build, rows), build);
 }
 
 /** The reference model's parameters among a graph's inputs. */

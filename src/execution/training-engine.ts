@@ -5,20 +5,22 @@
 import type { Backend, HostTensor } from "../backends/backend.ts";
 import type { Batch } from "../data/batch.ts";
 import type { ParameterPiece } from "../models/segment-builder.ts";
-import { printGraph } from "../tensor/graph.ts";
+import { bindDims } from "../tensor/bindings.ts";
+import { type Graph, printGraph } from "../tensor/graph.ts";
 import { peakIntermediateBytes } from "../tensor/liveness.ts";
+import type { DimBindings } from "../tensor/shape.ts";
 import { int64 } from "./batch-context.ts";
 import type { EngineState, EvaluationResult, StepResult, TrainingEngine } from "./engine.ts";
 import { chunksOf, createContexts, type ModelContexts, ModelPass, type ModelPassOptions } from "./model-pass.ts";
 import type { OptimizerOnGroups } from "./optimizer-on-groups.ts";
 import type { ParameterStore } from "./parameter-store.ts";
-import { type ReferenceModel, referenceInputs } from "./reference-model.ts";
+import { referenceInputs } from "./reference-model.ts";
+import { gatherRows, ReferencePass, type ReferenceResult } from "./reference-pass.ts";
 import { only, parameterInputs } from "./stack-pass.ts";
+import { type TopPredictions, topTensors } from "./top-predictions.ts";
 import {
-  type Body,
   type Chunks,
   type CompiledSegment,
-  compileBody,
   compileEvaluation,
   compileTraining,
   type ProgramOptions,
@@ -38,6 +40,7 @@ function rowsAtOnce({ segment }: CompiledSegment, vocabSize: number): number {
 }
 
 export interface TrainingEngineOptions extends ProgramOptions {
+  readonly referenceTop?: TopPredictions | undefined;
   readonly store: ParameterStore;
   readonly optimizer?: OptimizerOnGroups;
 }
@@ -49,9 +52,7 @@ export class SegmentedTrainingEngine implements TrainingEngine {
   readonly #contexts: ModelContexts;
   readonly #training = new Map<string, Promise<TrainingProgram>>();
   readonly #evaluation = new Map<string, Promise<TrainingProgram>>();
-  readonly #reference = new Map<string, Promise<Body>>();
-  readonly #referenceWorkspace = new Workspace();
-  #referenceContexts: ModelContexts | undefined;
+  readonly #reference: ReferencePass | undefined;
   /** Parameters whose accumulator already holds a gradient of the step under way. */
   readonly #accumulated = new Set<string>();
 
@@ -59,6 +60,7 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     this.#options = options;
     this.#backend = options.backend;
     this.#contexts = createContexts(options.model, options.backend);
+    this.#reference = options.reference && new ReferencePass(options.reference, options.backend);
   }
 
   /** Forward and backward of one micro-batch. Adds d(lossSum)/d(parameter) * gradientScale to the accumulators. */
@@ -68,9 +70,10 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     const program = await cached(this.#training, keyOf(chunks), () => compileTraining(this.#options, chunks));
     const pass = this.#pass({ batch, layout, chunks, program, seed });
     const hidden = await pass.forward(true);
-    const reference = await this.#referenceForward(given);
+    const reference = await this.#reference?.forward(given);
+    const topNumbers = this.#options.referenceTop?.numbersOf(given);
     const hiddenGradient = pass.outputGradient(hidden.dims);
-    const { result } = await this.#head({ program, batch, hidden, reference, training: { gradientScale, hiddenGradient } });
+    const { result } = await this.#head({ program, batch, hidden, reference, topNumbers, training: { gradientScale, hiddenGradient } });
     await pass.backward(hiddenGradient, { add: (name, gradient) => this.#add(name, gradient), target: (name) => this.#target(name) });
     return result;
   }
@@ -80,8 +83,8 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     const chunks = chunksOf(batch);
     const program = await cached(this.#evaluation, keyOf(chunks), () => compileEvaluation(this.#options, chunks));
     const hidden = await this.#pass({ batch, layout, chunks, program, seed: 0 }).forward(false);
-    const { result, perTarget } = await this.#head({ program, batch, hidden });
-    return { ...result, perTarget };
+    const { result, perTarget, predictions } = await this.#head({ program, batch, hidden });
+    return { ...result, perTarget, ...(predictions && { predictions: predictions.data as Float32Array }) };
   }
 
   #pass(of: Pick<ModelPassOptions, "batch" | "layout" | "program" | "chunks" | "seed">): ModelPass {
@@ -125,11 +128,15 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     const { batch } = withVirtualTokens(given, this.#options.model, this.#options.method);
     const chunks = chunksOf(batch);
     const program = await cached(this.#training, keyOf(chunks), () => compileTraining(this.#options, chunks));
-    const rows = Math.min(batch.targetLabels.length, rowsAtOnce(program.head, this.#options.model.vocabSize));
+    const takesAll = "readsLabels" in this.#options.objective;
+    const rows = takesAll
+      ? batch.targetPositions.length
+      : Math.min(batch.targetLabels.length, rowsAtOnce(program.head, this.#options.model.vocabSize));
     const graphs = new Map<string, number>();
     const measure = (segments: readonly CompiledSegment[], sizes: { tokens: number; chunks: number }): void => {
       const bindings = {
         ...{ batch: batch.batchSize, tokenChunk: sizes.tokens / sizes.chunks, positions: sizes.tokens, rows },
+        ...{ labels: batch.targetLabels.length, ...targetSizes(batch, program.head.forwardGraph) },
         ...(batch.encoder && { encoderTokens: batch.encoder.tokens }),
       };
       for (const { forwardGraph, backward } of segments) {
@@ -150,26 +157,15 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     return store.frozenBytes + store.trainedBytes + (optimizer?.stateBytes ?? 0) + this.#workspace.sizeBytes;
   }
 
-  /** The reference model on a batch; undefined without one. */
-  async #referenceForward(given: Batch): Promise<ReferenceResult | undefined> {
-    const { reference } = this.#options;
-    if (!reference) return undefined;
-    const { batch, layout } = withVirtualTokens(given, reference.model, reference.method);
-    const chunks = chunksOf(batch);
-    const program = await cached(this.#reference, keyOf(chunks), () => compileBody({ ...reference, backend: this.#backend }, chunks));
-    this.#referenceContexts ??= createContexts(reference.model, this.#backend);
-    const contexts = this.#referenceContexts;
-    const { store } = reference;
-    const pass = new ModelPass({ ...{ batch, layout, chunks, program, contexts, store }, seed: 0, workspace: this.#referenceWorkspace });
-    return { model: reference, hidden: await pass.forward(false), positions: batch.targetPositions };
-  }
-
-  async #head({ program, batch, hidden, reference, training }: HeadCall) {
-    const { model, store } = this.#options;
+  async #head({ program, batch, hidden, reference, topNumbers, training }: HeadCall) {
+    const { model, store, objective } = this.#options;
     const C = model.hiddenSize;
     const N = batch.targetPositions.length;
-    const most = rowsAtOnce(program.head, model.vocabSize);
-    const perTarget = new Float32Array(N);
+    // Labels are few and may belong to several rows, so that a head for them takes the whole batch at once.
+    const takesAll = "readsLabels" in objective;
+    const most = takesAll ? N : rowsAtOnce(program.head, model.vocabSize);
+    const perTarget = new Float32Array(batch.targetLabels.length);
+    let predictions: HostTensor | undefined;
     const hiddenGradient = training?.hiddenGradient.data as Float32Array | undefined;
     hiddenGradient?.fill(0);
     let [lossSum, correct, tokens] = [0, 0, 0];
@@ -177,18 +173,24 @@ export class SegmentedTrainingEngine implements TrainingEngine {
       const n = Math.min(most, N - start);
       const positions = batch.targetPositions.subarray(start, start + n);
       const rows = this.#gatherRows("head.rows", hidden, positions);
-      const weights = batch.targetWeights?.slice(start, start + n) ?? new Float32Array(n).fill(1);
+      const labels = takesAll ? batch.targetLabels : batch.targetLabels.subarray(start, start + n);
+      const weights = batch.targetWeights?.slice(start, start + labels.length) ?? new Float32Array(labels.length).fill(1);
       const inputs: Record<string, HostTensor> = {
         ...parameterInputs(program.head, program.head.forwardGraph, store),
+        ...headTargets(batch),
         rows,
-        labels: int64(batch.targetLabels.subarray(start, start + n), [n]),
-        weights: { dtype: "float32", dims: [n], data: weights },
+        labels: int64(labels, [labels.length]),
+        weights: { dtype: "float32", dims: [labels.length], data: weights },
         ...(training && { gradientScale: { dtype: "float32" as const, dims: [], data: Float32Array.of(training.gradientScale) } }),
         ...(reference && {
-          ...referenceInputs(reference.model, program.head.forwardGraph),
+          ...referenceInputs(this.#options.reference!, program.head.forwardGraph),
           referenceRows: this.#gatherRows("head.referenceRows", reference.hidden, reference.positions.subarray(start, start + n)),
         }),
       };
+      if (topNumbers) {
+        const rows = await this.#options.referenceTop!.read(topNumbers.subarray(start, start + n));
+        Object.assign(inputs, topTensors(rows, { n, vocabSize: model.vocabSize }));
+      }
       const gradients: Record<string, HostTensor> = {};
       for (const [local, spec] of program.head.segment.parameters) {
         const name = `gradient.${local}`;
@@ -199,7 +201,8 @@ export class SegmentedTrainingEngine implements TrainingEngine {
       lossSum += (outputs.lossSum!.data as Float32Array)[0]!;
       const [losses, hits] = [outputs.targetLosses!.data as Float32Array, outputs.correct!.data as Float32Array];
       perTarget.set(losses, start);
-      for (let i = 0; i < n; i++) {
+      predictions = outputs.predictions;
+      for (let i = 0; i < labels.length; i++) {
         if (weights[i] === 0) continue;
         tokens++;
         correct += hits[i]!;
@@ -213,16 +216,13 @@ export class SegmentedTrainingEngine implements TrainingEngine {
         if (gradient) this.#add(spec.name, gradient);
       }
     }
-    return { result: { lossSum, correct, tokens }, perTarget };
+    return { result: { lossSum, correct, tokens }, perTarget, predictions };
   }
 
   /** Rows of a hidden state [B, T, C] at flat positions, [n, C]. */
-  #gatherRows(slot: string, { data, dims }: HostTensor, positions: Int32Array): HostTensor {
-    const C = dims.at(-1)!;
-    const rows = this.#workspace.float32(slot, [positions.length, C]);
-    positions.forEach((position, i) => {
-      (rows.data as Float32Array).set((data as Float32Array).subarray(position * C, (position + 1) * C), i * C);
-    });
+  #gatherRows(slot: string, hidden: HostTensor, positions: Int32Array): HostTensor {
+    const rows = this.#workspace.float32(slot, [positions.length, hidden.dims.at(-1)!]);
+    gatherRows(hidden, positions, rows.data as Float32Array);
     return rows;
   }
 
@@ -246,22 +246,35 @@ export class SegmentedTrainingEngine implements TrainingEngine {
   }
 }
 
-interface ReferenceResult {
-  readonly model: ReferenceModel;
-  /** After the last block [B, T', C']. */
-  readonly hidden: HostTensor;
-  /** [N]: rows of the targets, flat over B * T'. */
-  readonly positions: Int32Array;
-}
-
 interface HeadCall {
   readonly program: TrainingProgram;
   readonly batch: Batch;
   /** [B, T, C]. */
   readonly hidden: HostTensor;
   readonly reference?: ReferenceResult | undefined;
+  /** Rows of the reference's likeliest predictions, [N]. */
+  readonly topNumbers?: Int32Array | undefined;
   /** Absent when evaluating. The gradient of the hidden state is written into `hiddenGradient`. */
   readonly training?: { readonly gradientScale: number; readonly hiddenGradient: HostTensor };
+}
+
+/** What a batch holds for the objective beside labels. */
+const headTargets = ({ targets = {} }: Batch): Record<string, HostTensor> =>
+  Object.fromEntries(
+    Object.entries(targets).map(([name, { dims, data }]) => [
+      name,
+      data instanceof Int32Array ? int64(data, dims) : { dtype: "float32" as const, dims, data },
+    ]),
+  );
+
+/** Named sizes of what a batch holds for the objective. */
+function targetSizes({ targets = {} }: Batch, { inputs }: Graph): DimBindings {
+  return bindDims(
+    Object.entries(targets).flatMap(([name, { dims }]) => {
+      const input = inputs.get(name);
+      return input ? [{ name, shape: input.shape, actual: dims }] : [];
+    }),
+  );
 }
 
 const keyOf = ({ encoder, trunk }: Chunks): string => `${encoder ?? ""}/${trunk}`;

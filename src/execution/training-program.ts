@@ -5,17 +5,18 @@
 import type { Backend, Executable } from "../backends/backend.ts";
 import type { AttachedMethod } from "../methods/method.ts";
 import type { Model, Stack } from "../models/model.ts";
-import type { ModelHooks } from "../models/segment-builder.ts";
-import { buildBlock, buildEmbedding, buildHead, type Segment, type SegmentContext } from "../models/segments.ts";
-import type { Objective } from "../objectives/objective.ts";
+import type { ModelHooks, SegmentBuilder } from "../models/segment-builder.ts";
+import { buildBlock, buildEmbedding, buildHead, buildLabelHead, type Segment, type SegmentContext } from "../models/segments.ts";
+import type { LabelObjective, Objective, ObjectiveOutput, ReferenceTop } from "../objectives/objective.ts";
 import { gradients } from "../tensor/autodiff.ts";
-import type { Graph, Value } from "../tensor/graph.ts";
+import type { Graph, TensorType, Value } from "../tensor/graph.ts";
 import { extract } from "../tensor/passes/extract.ts";
 import { mergeProducts } from "../tensor/passes/merge-products.ts";
-import { dim } from "../tensor/shape.ts";
+import { type Dim, dim } from "../tensor/shape.ts";
 import { differentiateSegment } from "./differentiate-segment.ts";
 import { type ParameterStore, storageIn } from "./parameter-store.ts";
 import { buildReferenceLogits, type ReferenceModel } from "./reference-model.ts";
+import type { TopPredictions } from "./top-predictions.ts";
 
 export interface ProgramOptions {
   readonly backend: Backend;
@@ -23,11 +24,13 @@ export interface ProgramOptions {
   readonly method: AttachedMethod;
   /** Regularisers, after the method's own hooks. Left out of evaluation. */
   readonly regularisers: readonly ModelHooks[];
-  readonly objective: Objective;
+  readonly objective: Objective | LabelObjective;
   readonly objectiveConfig: unknown;
   readonly activationCheckpointing: "none" | "block";
   /** The frozen model that the objective compares with, where it does. */
   readonly reference?: ReferenceModel | undefined;
+  /** What is left of it, where the objective is content with its likeliest predictions. */
+  readonly referenceTop?: Pick<TopPredictions, "k"> | undefined;
   /** Where the parameters are; the graphs are built for the types in which they are held. */
   readonly store: Pick<ParameterStore, "parameters">;
 }
@@ -96,10 +99,11 @@ async function compileStack(
   const embedding = await compileSegment(backend, { segment: embeddingSegment, trains, inputGradients: [], keepNothing });
   const blocks: CompiledSegment[] = [];
   for (let layer = 0; layer < stack.numHiddenLayers; layer++) {
-    const segment = buildBlock(context, { layer, cached: false });
+    const segment = buildBlock(context, { layer });
+    reached ||= encoderReached || trainsAny(segment, trains);
+    // The first block that is trained gives the gradient of its input, too, though nobody needs it: it shares a program with the others.
     const inputGradients = [...(reached ? ["hidden"] : []), ...(encoderReached ? ["encoderHidden"] : [])];
     blocks.push(await compileSegment(backend, { segment, trains, inputGradients, keepNothing }));
-    reached ||= encoderReached || trainsAny(segment, trains);
   }
   return { trunk: { stack, embedding, blocks }, reached };
 }
@@ -132,7 +136,7 @@ async function compileForward(
   const embedding = await compileSegment(backend, { segment: buildEmbedding(context), ...nothing });
   const blocks: CompiledSegment[] = [];
   for (let layer = 0; layer < stack.numHiddenLayers; layer++) {
-    blocks.push(await compileSegment(backend, { segment: buildBlock(context, { layer, cached: false }), ...nothing }));
+    blocks.push(await compileSegment(backend, { segment: buildBlock(context, { layer }), ...nothing }));
   }
   return { stack, embedding, blocks };
 }
@@ -161,26 +165,39 @@ async function compileSegment(backend: Backend, options: Parameters<typeof diffe
   const { forward, backward } = differentiateSegment({ ...options, segment });
   const compiled = { segment, forwardGraph: forward, forward: await backend.compile(forward, { name: `${segment.name} forward` }) };
   if (!backward) return compiled;
-  const executable = await backend.compile(backward.graph, { name: `${segment.name} backward` });
+  const executable = await backend.compile(backward.graph, { name: `${segment.name} backward`, keepsMemory: true });
   return { ...compiled, backward: { ...backward, executable } };
 }
 
 async function compileHead(
-  { backend, method, objective, objectiveConfig, reference }: ProgramOptions,
+  { backend, method, objective, objectiveConfig, reference, referenceTop }: ProgramOptions,
   { context, needsRowGradient, evaluates }: { context: SegmentContext; needsRowGradient: boolean; evaluates: boolean },
 ): Promise<CompiledSegment> {
-  let lossSum: Value | undefined;
-  const segment = buildHead(context, (head, build) => {
-    const labels = build.graph.input("labels", { dtype: "int64", shape: [dim("rows")] });
-    const weights = build.graph.input("weights", { dtype: "float32", shape: [dim("rows")] });
-    const referenceLogits = reference && !evaluates ? buildReferenceLogits(reference, build.graph) : undefined;
-    const output = objective.build({ head, labels, weights, referenceLogits, build, config: objectiveConfig });
-    build.graph.output("lossSum", output.lossSum);
-    build.graph.output("correct", output.correct);
-    build.graph.output("targetLosses", output.targetLosses);
-    lossSum = output.lossSum;
+  const targetsOf = (build: SegmentBuilder, size: Dim) => ({
+    ...{ build, config: objectiveConfig },
+    labels: build.graph.input("labels", { dtype: "int64", shape: [size] }),
+    weights: build.graph.input("weights", { dtype: "float32", shape: [size] }),
+    target: (name: string, type: TensorType) => build.graph.input(name, type),
   });
+  const finish = (build: SegmentBuilder, { lossSum, correct, targetLosses, predictions }: ObjectiveOutput): void => {
+    build.graph.output("lossSum", lossSum);
+    build.graph.output("correct", correct);
+    build.graph.output("targetLosses", targetLosses);
+    if (predictions && evaluates) build.graph.output("predictions", predictions);
+  };
+  const segment =
+    "readsLabels" in objective
+      ? buildLabelHead(context, (logits, build) => {
+          const labels = objective.labelsPer === "logits" ? logits.shape[0]! : dim("labels");
+          finish(build, objective.build({ ...targetsOf(build, labels), logits }));
+        })
+      : buildHead(context, (head, build) => {
+          const referenceLogits = reference && !evaluates ? buildReferenceLogits(reference, build.graph) : undefined;
+          const top = referenceTop && !evaluates ? topInputs(build.graph, referenceTop.k) : undefined;
+          finish(build, objective.build({ ...targetsOf(build, dim("rows")), head, referenceLogits, referenceTop: top }));
+        });
   const { graph } = segment;
+  const lossSum = graph.outputs.get("lossSum")!;
   const outputs = new Map(graph.outputs);
   if (!evaluates) {
     const seed = graph.input("gradientScale", { dtype: "float32", shape: [] });
@@ -188,7 +205,7 @@ async function compileHead(
     if (needsRowGradient) targets.set("rows.gradient", graph.inputs.get("rows")!);
     for (const [local, spec] of segment.parameters)
       if (method.trains(spec.name)) targets.set(`gradient.${local}`, graph.inputs.get(local)!);
-    const found = gradients({ graph, outputs: [{ value: lossSum!, gradient: seed }], wrt: [...targets.values()] });
+    const found = gradients({ graph, outputs: [{ value: lossSum, gradient: seed }], wrt: [...targets.values()] });
     [...targets.keys()].forEach((name, i) => found[i] && outputs.set(name, found[i]));
   }
   const joined = extract({ graph, inputs: new Map(), outputs });
@@ -196,5 +213,16 @@ async function compileHead(
     segment,
     forwardGraph: joined,
     forward: await backend.compile(joined, { name: evaluates ? "head evaluation" : "head training" }),
+  };
+}
+
+function topInputs(graph: Graph, k: number): ReferenceTop {
+  const input = (name: string, type: TensorType): Value => graph.input(`referenceTop.${name}`, type);
+  const rows = dim("rows");
+  return {
+    positions: input("positions", { dtype: "int64", shape: [rows, k] }),
+    probabilities: input("probabilities", { dtype: "float32", shape: [rows, k] }),
+    rest: input("rest", { dtype: "float32", shape: [rows] }),
+    negativeEntropy: input("negativeEntropy", { dtype: "float32", shape: [rows] }),
   };
 }

@@ -11,7 +11,7 @@ export function withVirtualTokens(batch: Batch, model: Model, { virtualTokens }:
   if (!virtualTokens) return { batch, layout: batch };
   const { count, as } = virtualTokens;
   if (as === "embeddings") {
-    const longer = insertVirtualTokens(batch, { count, firstId: model.vocabSize });
+    const longer = insertVirtualTokens(batch, { count, firstId: model.vocabSize, movesBeginning: model.labelHead?.pools === "first" });
     return { batch: longer, layout: longer };
   }
   const moved = { ...batch, positionIds: batch.positionIds.map((position) => position + count) };

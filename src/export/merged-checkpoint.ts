@@ -9,6 +9,7 @@ import { findTensor } from "../models/weights/checkpoint.ts";
 import { bytesOf } from "../models/weights/element-types.ts";
 import { float32ToBfloat16, float32ToFloat16 } from "../models/weights/half.ts";
 import { encodeSafetensors, type TensorToWrite } from "../models/weights/safetensors.ts";
+import { withLabelFields } from "./config-json.ts";
 
 /** Files beside the weights that belong to a model. */
 const companions = [
@@ -31,9 +32,11 @@ export async function companionFiles(folder: Folder): Promise<Record<string, Fil
   return files;
 }
 
-export interface MergedCheckpointOptions {
-  /** `unmergedParameter` takes the adapter out of a merged checkpoint again. */
+export interface MergedOptions {
+  /** `mergedParameter`, or `unmergedParameter` to take the adapter out of a merged checkpoint again. */
   readonly valuesOf?: typeof mergedParameter;
+  /** Fields of config.json that say what the labels of the model's head mean. */
+  readonly labels?: Readonly<Record<string, unknown>> | undefined;
   /** Fold into the rounded weights of a quantised base. */
   readonly dequantize?: boolean;
 }
@@ -43,20 +46,24 @@ export interface MergedCheckpointOptions {
 export async function mergedCheckpointFiles(
   loaded: LoadedModel,
   base: Folder,
-  { valuesOf = mergedParameter, dequantize = false }: MergedCheckpointOptions = {},
+  { valuesOf = mergedParameter, labels = {}, dequantize = false }: MergedOptions = {},
 ): Promise<Record<string, FileContent>> {
-  const { checkpoint, store, method } = loaded;
+  const { checkpoint, model, store, method, fresh } = loaded;
   if (method.adapter && !method.adapter.merge)
     throw new UnsupportedError(
       "this adapter adds to what the model computes (virtual tokens or layers of its own), so there are no weights to fold it into. Export the adapter itself: --format peft.",
     );
   if (!dequantize) checkNotQuantised(store);
   const files = await companionFiles(base);
+  if (model.labelHead) {
+    const config = withLabelFields(JSON.parse(await base.readText("config.json")), { head: model.labelHead.name, fields: labels });
+    files["config.json"] = `${JSON.stringify(config, null, 2)}\n`;
+  }
   const tensors = new Map<string, TensorToWrite>();
   for (const { spec } of store.parameters.values()) {
     const entry = findTensor(checkpoint, spec.name);
-    if (!entry) continue; // the adapter's own parameters
-    const dtype = entry.dtype === "F16" || entry.dtype === "BF16" ? entry.dtype : "F32";
+    if (!entry && !fresh.includes(spec.name)) continue; // the adapter's own parameters
+    const dtype = entry?.dtype === "F16" || entry?.dtype === "BF16" ? entry.dtype : "F32";
     tensors.set(spec.name, {
       dtype,
       shape: spec.shape,

@@ -26,6 +26,7 @@ export const freeze = defineMethod({
         return `method.trainable: "${pattern}" matches no parameter.${nearest ? ` The nearest is "${nearest}".` : ""}`;
       });
     if (problems.length > 0) throw new ConfigError(problems);
-    return { hooks: {}, added: [], trains: (name) => config.trainable.some((pattern) => matchesGlob(name, pattern)) };
+    const buffers = new Set(parameters.filter(({ kind }) => kind === "buffer").map(({ name }) => name));
+    return { hooks: {}, added: [], trains: (name) => !buffers.has(name) && config.trainable.some((pattern) => matchesGlob(name, pattern)) };
   },
 });

@@ -26,7 +26,7 @@ function chosenParameters({ model, parameters }: MethodTarget, { layers, finalNo
   const prefixes = Array.from({ length: count }, (_, layer) => model.blockPrefix(layer));
   const inBlocks = (name: string, from: number): boolean => prefixes.slice(from).some((prefix) => name.startsWith(prefix));
   // Parameters stand in order of use, so what follows the last block belongs to the head.
-  const after = parameters.slice(parameters.findLastIndex(({ name }) => inBlocks(name, 0)) + 1);
+  const after = parameters.slice(parameters.findLastIndex(({ name }) => inBlocks(name, 0)) + 1).filter(({ kind }) => kind !== "buffer");
   const matrices = after.filter(({ kind }) => kind === "embedding" || kind === "weight");
   if (head && matrices.length === 0)
     throw new ConfigError(

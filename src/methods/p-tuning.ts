@@ -18,7 +18,7 @@ import {
   type MethodTarget,
   type ParameterData,
 } from "./method.ts";
-import { promptHooks, promptLearningConfig, promptName } from "./prompt-tuning.ts";
+import { firstRows, promptHooks, promptLearningConfig, promptName } from "./prompt-tuning.ts";
 
 const configSchema = z.strictObject({
   name: z.literal("p-tuning"),
@@ -69,6 +69,7 @@ export const pTuning = defineMethod({
           encoder_dropout: config.encoderDropout,
         }),
         fileName: (name) => name,
+        unpack: (tensors) => firstRows(tensors, sizes.count),
         pack: (tensors) => new Map([[promptName, evaluateGraph("", encoder.build, tensors)]]),
       },
     };

@@ -61,6 +61,7 @@ export const promptTuning = defineMethod({
           tokenizer_kwargs: null,
         }),
         fileName: (name) => name,
+        unpack: (tensors) => firstRows(tensors, count),
       },
     };
   },
@@ -69,6 +70,14 @@ export const promptTuning = defineMethod({
   fromPeft: (config): PromptTuningConfig =>
     configSchema.parse({ name: "prompt-tuning", numVirtualTokens: config.num_virtual_tokens, promptTuningInit: "RANDOM" }),
 });
+
+/** PEFT holds a second prompt for the decoder of an encoder-decoder, which it does not use. */
+export function firstRows(tensors: ReadonlyMap<string, ParameterData>, count: number): ReadonlyMap<string, ParameterData> {
+  const whole = tensors.get(promptName);
+  if (whole?.shape[0] !== 2 * count) return tensors;
+  const width = whole.shape[1]!;
+  return new Map([...tensors, [promptName, { shape: [count, width], data: whole.data.subarray(0, count * width) }]]);
+}
 
 /** Looks placeholder ids (the vocabulary's size and up) up in the prompt [count, C] instead of the embedding. */
 export function promptHooks(target: MethodTarget, prompt: (build: SegmentBuilder) => Value): ModelHooks {

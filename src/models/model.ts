@@ -3,12 +3,19 @@
  * blocks with a head; an encoder-decoder has a second stack in front, whose output every block of the first one reads.
  */
 import type { Value } from "../tensor/graph.ts";
+import type { RotaryConfig } from "./layers/rotary.ts";
 import type { ParameterSpec, SegmentBuilder } from "./segment-builder.ts";
 
 /** Keys and values of one layer, heads first: [B, numKeyValueHeads, tokens, headDim]. */
 export interface KeyValues {
   readonly key: Value;
   readonly value: Value;
+}
+
+/** Keys and values in front of a block's own. */
+export interface PastKeyValues extends KeyValues {
+  /** They have room for more than there are, so new ones are not joined to them; `present` is then the new ones alone. */
+  readonly isBuffer?: true;
 }
 
 /** Token ids and what else an embedding looks up, int64 [B, T]. */
@@ -25,26 +32,29 @@ export interface BlockInput {
   readonly hidden: Value;
   /** int64 [B, T]. */
   readonly positionIds: Value;
-  /** Rotary tables [P, headDim / 2]; absent in families without them. */
+  /** Rotary tables [P, half the channels that turn]; absent in layers without them. */
   readonly rotary?: { readonly cos: Value; readonly sin: Value };
   /** Additive masks of the layer's kind, one for each chunk of queries: [B, 1, 1, t, keys up to the end of the chunk]. */
   readonly masks: readonly Value[];
   /** Keys and values of earlier tokens when decoding with a cache, or what a method puts in front. */
-  readonly past?: KeyValues;
+  readonly past?: PastKeyValues;
+  /** Where the stack has distance buckets: int64 [T + keys], see `layers/relative-bias.ts`. */
+  readonly distanceBuckets?: Value;
   /** What the encoder made of its tokens, for the cross-attention of an encoder-decoder. */
   readonly encoded?: EncoderOutput;
 }
 
 export interface EncoderOutput {
-  /** [B, S, C]. */
-  readonly hidden: Value;
+  /** Keys and values of the encoder's tokens, [B, S, heads * headDim]. */
+  readonly key: Value;
+  readonly value: Value;
   /** Additive, one for each chunk of queries: [B, 1, 1, t, S]. */
   readonly masks: readonly Value[];
 }
 
 export interface BlockOutput {
   readonly hidden: Value;
-  /** Keys and values of all tokens so far. */
+  /** Keys and values of all tokens so far; of the new ones where the past is a buffer. */
   readonly present: KeyValues;
 }
 
@@ -54,6 +64,38 @@ export interface HeadOutput {
   readonly features: Value;
   /** Vocabulary matrix [V, C]: asked for by name, so that rows can be gathered from it before any cast. */
   readonly vocabulary: ParameterSpec;
+  /** Added to the logits, V numbers in any shape. */
+  readonly bias?: ParameterSpec;
+  /** Logits are bent to stay below this (`layers/soft-cap.ts`); as they are where absent. */
+  readonly softCap?: number | undefined;
+}
+
+/** What a model can say about a document instead of its next tokens; transformers has a class for each. */
+export const labelHeadNames = [
+  "sequence-classification",
+  "token-classification",
+  "question-answering",
+  "multiple-choice",
+  "sentence-embeddings",
+] as const;
+export type LabelHeadName = (typeof labelHeadNames)[number];
+
+/** A head that gives numbers for labels, under the names that transformers saves it with. */
+export interface LabelHead {
+  /** Which tokens of a document it reads. */
+  readonly pools: "first" | "last" | "mean" | "all";
+  /** Modules that are new for every task, which PEFT saves whole beside an adapter. */
+  readonly modules: readonly string[];
+  /** What happens to rows of the residual stream [N, C] before they are pooled: the norm behind the last block. */
+  rows?(build: SegmentBuilder, rows: Value): Value;
+  /** Rows, pooled as it says -> logits [N, numLabels]. */
+  build(build: SegmentBuilder, rows: Value, numLabels: number): Value;
+}
+
+/** A head with the number of labels that it is made for. */
+export interface ChosenHead extends LabelHead {
+  readonly name: LabelHeadName;
+  readonly numLabels: number;
 }
 
 /** Which keys of its own document a query may see: those at its own and earlier positions, or with `isBidirectional` all. */
@@ -80,8 +122,12 @@ export interface Stack {
   /** -> [B, T, C]. */
   embed(build: SegmentBuilder, input: EmbeddingInput): Value;
   block(build: SegmentBuilder, input: BlockInput): BlockOutput;
-  /** Rotary tables for positions 0..length-1; `sequenceLength` matters to scalings that depend on it. */
-  rotaryTables?(size: { length: number; sequenceLength: number }): RotaryTables;
+  /** The bucket of a key's position minus the query's, in stacks with a relative position bias. */
+  distanceBucket?(distance: number): number;
+  /** Keys and values of the encoder's tokens for the cross-attention of a block: its output [B, S, C] -> [B, S, heads * headDim], twice. */
+  crossKeyValues?(build: SegmentBuilder, encoderHidden: Value): KeyValues;
+  /** Rotary positions of a layer, undefined where it has none; layers with the same object share one pair of tables. */
+  rotary?(layer: number): RotaryConfig | undefined;
 }
 
 /** The stack that the head stands on, with the head. */
@@ -93,13 +139,15 @@ export interface Model extends Stack {
   readonly encoder?: Stack;
   /** Rows of the residual stream [N, C]. */
   head(build: SegmentBuilder, rows: Value): HeadOutput;
+  /** Heads for labels that the family has. */
+  readonly labelHeads?: Readonly<Partial<Record<LabelHeadName, LabelHead>>>;
+  /** The one that stands on the model instead of the vocabulary. */
+  readonly labelHead?: ChosenHead;
 }
 
-/** Row-major [length, half]. */
-export interface RotaryTables {
-  readonly half: number;
-  readonly cos: Float32Array;
-  readonly sin: Float32Array;
+/** What a checkpoint holds, for the few facts that config.json leaves open. */
+export interface CheckpointContent {
+  holds(tensor: string): boolean;
 }
 
 /** A family: how a config.json of this `model_type` becomes a model. */
@@ -108,5 +156,5 @@ export interface ModelFamily {
   readonly name: string;
   readonly summary: string;
   /** @throws CheckpointError if config.json lacks a field or holds one out of range; UnsupportedError for options not built */
-  create(config: Readonly<Record<string, unknown>>): Model;
+  create(config: Readonly<Record<string, unknown>>, file?: CheckpointContent): Model;
 }

@@ -9,7 +9,8 @@ import { add, cast, constant, gather, greaterOrEqual, matmul, mul, randomUniform
 import type { KeyValues } from "./model.ts";
 import { companionName, type ParameterStorage, type StoredTensors } from "./storage.ts";
 
-export type ParameterKind = "weight" | "embedding" | "norm" | "bias" | "adapter";
+/** A buffer is part of the checkpoint and never trained. */
+export type ParameterKind = "weight" | "embedding" | "norm" | "bias" | "adapter" | "buffer";
 
 /** A parameter as the checkpoint names it. */
 export interface ParameterSpec {

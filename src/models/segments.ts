@@ -12,13 +12,16 @@ import {
   less,
   logicalAnd,
   logicalOr,
+  mul,
   reshape,
+  scatterAddRows,
   slice,
   sub,
   where,
 } from "../tensor/ops/index.ts";
 import { addDims, type Dim, dim, divideDims, multiplyDims } from "../tensor/shape.ts";
 import { keysSeen } from "./layers/attention.ts";
+import { logitsOf } from "./layers/vocabulary.ts";
 import type { BlockOutput, EncoderOutput, HeadOutput, MaskKind, Model, Stack } from "./model.ts";
 import {
   type LinearLayout,
@@ -49,7 +52,7 @@ export interface SegmentContext {
 }
 
 export const batchDim: Dim = dim("batch");
-/** Tokens in the cache when decoding. */
+/** Room for earlier tokens when decoding. */
 export const pastTokensDim: Dim = dim("pastTokens");
 const tokensDim = (chunks: number): Dim => multiplyDims(chunks, dim("tokenChunk"));
 const ids = (chunks: number): TensorType => ({ dtype: "int64", shape: [batchDim, tokensDim(chunks)] });
@@ -67,52 +70,55 @@ export function buildEmbedding({ model, stack = model, chunks, options }: Segmen
   return { name: "embedding", graph: build.graph, parameters: build.parameters };
 }
 
-/** hidden, positionIds, rotary tables, masks (, pastKey, pastValue) (, encoderHidden, crossMasks) -> hidden (, presentKey, presentValue). */
-export function buildBlock(
-  { model, stack = model, chunks, options }: SegmentContext,
-  { layer, cached }: { layer: number; cached: boolean },
-): Segment {
+/** hidden, positionIds, rotary tables, masks (, distanceBuckets) (, encoderHidden, crossMasks) -> hidden. When decoding: `decoding-blocks.ts`. */
+export function buildBlock({ model, stack = model, chunks, options }: SegmentContext, { layer }: { layer: number }): Segment {
   const build = new SegmentBuilder({ ...options, prefix: stack.blockPrefix(layer) });
   const { graph } = build;
   const T = tokensDim(chunks);
-  // When decoding, what stands in front is in the cache already.
-  const front = cached ? undefined : build.past;
-  const past = cached ? pastTokensDim : (front?.key.shape[1] ?? 0);
+  // In front of an encoder nothing stands.
+  const front = stack === model ? build.past : undefined;
+  const past = front?.key.shape[1] ?? 0;
   const float = (shape: Dim[]): TensorType => ({ dtype: "float32", shape });
   const hidden = graph.input("hidden", float([batchDim, T, stack.hiddenSize]));
   const positionIds = graph.input("positionIds", ids(chunks));
-  const half = stack.rotaryTables?.({ length: 1, sequenceLength: 1 }).half;
-  const table = half === undefined ? undefined : float([dim("positions"), half]);
+  const turning = stack.rotary?.(layer);
+  const table = turning && float([dim("positions"), turning.rotaryDim / 2]);
   const rotary = table && { cos: graph.input("rotaryCos", table), sin: graph.input("rotarySin", table) };
   const { isBidirectional } = stack.maskKind(layer);
   const seen = (chunk: number): Dim => keysSeen({ tokens: T, chunks, chunk, past, isBidirectional });
   const masks = Array.from({ length: chunks }, (_, chunk) =>
     graph.input(`mask.${chunk}`, float([batchDim, 1, 1, divideDims(T, chunks), seen(chunk)])),
   );
-  const cacheType = float([batchDim, stack.numKeyValueHeads, past, stack.headDim]);
   const output: BlockOutput = stack.block(build, {
     ...{ layer, hidden, positionIds, masks },
     ...(rotary && { rotary }),
+    ...(stack.distanceBucket && { distanceBuckets: graph.input("distanceBuckets", { dtype: "int64", shape: [addDims(past, T, T)] }) }),
     ...(stack === model && model.encoder && { encoded: encoderInputs(build, { model, chunks }) }),
     ...(front && { past: { key: forEachRow(front.key), value: forEachRow(front.value) } }),
-    ...(cached && { past: { key: graph.input("pastKey", cacheType), value: graph.input("pastValue", cacheType) } }),
   });
   graph.output("hidden", output.hidden);
-  if (cached) {
-    graph.output("presentKey", output.present.key);
-    graph.output("presentValue", output.present.value);
-  }
   return { name: stack.blockPrefix(layer).slice(0, -1), graph, parameters: build.parameters };
 }
 
-/** encoderHidden [B, S, C] and its masks, as inputs of a decoder's block. */
-function encoderInputs({ graph }: SegmentBuilder, { model, chunks }: Pick<SegmentContext, "model" | "chunks">): EncoderOutput {
+/** encoderHidden [B, S, C] and its masks as inputs of a decoder's block. */
+function encoderInputs(build: SegmentBuilder, { model, chunks }: Pick<SegmentContext, "model" | "chunks">): EncoderOutput {
+  const { graph } = build;
   const float = (shape: Dim[]): TensorType => ({ dtype: "float32", shape });
   const t = divideDims(tokensDim(chunks), chunks);
   return {
-    hidden: graph.input("encoderHidden", float([batchDim, encoderTokensDim, model.encoder!.hiddenSize])),
+    ...model.crossKeyValues!(build, graph.input("encoderHidden", float([batchDim, encoderTokensDim, model.encoder!.hiddenSize]))),
     masks: Array.from({ length: chunks }, (_, i) => graph.input(`crossMask.${i}`, float([batchDim, 1, 1, t, encoderTokensDim]))),
   };
+}
+
+/** encoderHidden [B, S, C] -> crossKey, crossValue [B, S, heads * headDim] of a decoder's block, once for all its steps. */
+export function buildCrossKeyValues({ model, options }: SegmentContext, { layer }: { layer: number }): Segment {
+  const build = new SegmentBuilder({ ...options, prefix: model.blockPrefix(layer) });
+  const shape = [batchDim, encoderTokensDim, model.encoder!.hiddenSize];
+  const { key, value } = model.crossKeyValues!(build, build.graph.input("encoderHidden", { dtype: "float32", shape }));
+  build.graph.output("crossKey", key);
+  build.graph.output("crossValue", value);
+  return { name: `cross-attention of ${model.blockPrefix(layer).slice(0, -1)}`, graph: build.graph, parameters: build.parameters };
 }
 
 /** [heads, P, D] -> [B, heads, P, D]. */
@@ -135,6 +141,26 @@ export function buildHead(context: SegmentContext, finish: (head: HeadOutput, bu
   const rows = build.graph.input("rows", { dtype: "float32", shape: [dim("rows"), model.hiddenSize] });
   finish(model.head(build, rows), build);
   return { name: "head", graph: build.graph, parameters: build.parameters, pieces: build.pieces };
+}
+
+/**
+ * rows [N, C] of the residual stream -> whatever `finish` makes of the logits of the model's label head: one row of logits for
+ * each row, or where the head pools the mean, for each document: documentOf int64 [N], inverseLength float32 [documents].
+ */
+export function buildLabelHead({ model, options }: SegmentContext, finish: (logits: Value, build: SegmentBuilder) => void): Segment {
+  const build = new SegmentBuilder({ ...options, prefix: "" });
+  const rows = build.graph.input("rows", { dtype: "float32", shape: [dim("rows"), model.hiddenSize] });
+  const head = model.labelHead!;
+  const prepared = head.rows?.(build, rows) ?? rows;
+  finish(head.build(build, head.pools === "mean" ? meanByDocument(build, prepared) : prepared, head.numLabels), build);
+  return { name: head.name, graph: build.graph, parameters: build.parameters };
+}
+
+function meanByDocument({ graph }: SegmentBuilder, rows: Value): Value {
+  const documents = dim("documents");
+  const documentOf = graph.input("documentOf", { dtype: "int64", shape: [rows.shape[0]!] });
+  const inverseLength = graph.input("inverseLength", { dtype: "float32", shape: [documents] });
+  return mul(scatterAddRows(documentOf, rows, documents), reshape(inverseLength, [documents, 1]));
 }
 
 /** Document id of keys that every document sees. */
@@ -221,9 +247,9 @@ export function describeModel(model: Model): { parameters: ParameterSpec[]; line
   const context: SegmentContext = { model, chunks: 1, options: { hooks: [recorder], isTraining: false, storageOf: () => float32 } };
   const segments = stacksOf(model).flatMap((stack) => [
     buildEmbedding({ ...context, stack }),
-    ...Array.from({ length: stack.numHiddenLayers }, (_, layer) => buildBlock({ ...context, stack }, { layer, cached: false })),
+    ...Array.from({ length: stack.numHiddenLayers }, (_, layer) => buildBlock({ ...context, stack }, { layer })),
   ]);
-  segments.push(buildHead(context, (head, build) => build.parameter(head.vocabulary)));
+  segments.push(model.labelHead ? buildLabelHead(context, () => {}) : buildHead(context, (head, build) => logitsOf(head, build)));
   const parameters = new Map<string, ParameterSpec>();
   for (const segment of segments) for (const spec of segment.parameters.values()) parameters.set(spec.name, spec);
   return { parameters: [...parameters.values()], linears };

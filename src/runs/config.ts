@@ -11,6 +11,7 @@ import type { Optimizer } from "../optimizers/optimizer.ts";
 import { optimizers } from "../optimizers/registry.ts";
 import { schedules } from "../optimizers/schedules/registry.ts";
 import type { GroupConfig } from "../optimizers/settings/parameter-groups.ts";
+import { tasks } from "../tasks/registry.ts";
 import { weightAverageSchema } from "../trainers/weight-average.ts";
 
 const files = z.union([z.string(), z.array(z.string()).min(1)]);
@@ -93,16 +94,30 @@ const update = z.strictObject({
 const memberOf = <Member extends { readonly configSchema: z.core.$ZodTypeDiscriminable }>(members: readonly Member[]) =>
   z.discriminatedUnion("name", members.map(({ configSchema }) => configSchema) as unknown as [z.ZodObject, ...z.ZodObject[]]);
 
+const defaultNames = { method: "lora", objective: "causal-lm", optimizer: "adamw" } as const;
+
+/** `optimizer: { learningRate: 1e-3 }` means the usual optimizer with another rate. */
+function withDefaultNames(raw: unknown): unknown {
+  if (typeof raw !== "object" || raw === null) return raw;
+  const named = Object.entries(raw).map(([key, value]) => {
+    const name = defaultNames[key as keyof typeof defaultNames];
+    const isNameless = name && typeof value === "object" && value !== null && !Array.isArray(value) && !("name" in value);
+    return [key, isNameless ? { name, ...value } : value];
+  });
+  return Object.fromEntries(named);
+}
+
 export const runConfigSchema = z.strictObject({
   model: z.string().min(1).describe("A folder with a Hugging Face checkpoint, or a name on the hub: org/model or org/model@revision."),
   data,
-  method: memberOf(methods).prefault({ name: "lora" }).describe("What is trained."),
+  method: memberOf(methods).prefault({ name: defaultNames.method }).describe("What is trained."),
   quantization: z
     .discriminatedUnion("format", quantisationFormats.map(({ configSchema }) => configSchema) as unknown as [z.ZodObject, ...z.ZodObject[]])
     .optional()
     .describe("Hold the frozen weights of linear layers in few bits (QLoRA); the method has to bring an adapter of its own."),
-  objective: memberOf(objectives).prefault({ name: "causal-lm" }).describe("What is minimised."),
-  optimizer: memberOf(optimizers).prefault({ name: "adamw" }).describe("How parameters move."),
+  task: memberOf(tasks).optional().describe("What is learned about a text. Default: what the model does by nature."),
+  objective: memberOf(objectives).prefault({ name: defaultNames.objective }).describe("What is minimised."),
+  optimizer: memberOf(optimizers).prefault({ name: defaultNames.optimizer }).describe("How parameters move."),
   schedule: memberOf(schedules).prefault({ name: "cosine", warmupRatio: 0.03 }).describe("How the learning rate changes over the run."),
   update: update.optional().describe("Continue an earlier run with new data; `tunesmith update` fills in the rest."),
   training: training.prefault({}).describe("How long and how."),
@@ -112,10 +127,14 @@ export const runConfigSchema = z.strictObject({
 });
 
 type Named = { readonly name: string } & Readonly<Record<string, unknown>>;
-export type RunConfig = Omit<z.output<typeof runConfigSchema>, "method" | "quantization" | "objective" | "optimizer" | "schedule"> & {
+export type RunConfig = Omit<
+  z.output<typeof runConfigSchema>,
+  "method" | "quantization" | "objective" | "task" | "optimizer" | "schedule"
+> & {
   readonly method: Named;
   readonly quantization?: QuantizationConfig;
   readonly objective: Named;
+  readonly task?: Named | undefined;
   readonly optimizer: Named & GroupConfig;
   readonly schedule: Named;
 };
@@ -124,6 +143,7 @@ const registries: Readonly<Record<string, readonly { readonly name: string }[]>>
   method: methods,
   quantization: quantisationFormats,
   objective: objectives,
+  task: tasks,
   optimizer: optimizers,
   schedule: schedules,
 };
@@ -133,7 +153,7 @@ const chosenBy = (section: PropertyKey | undefined): string => (section === "qua
 
 /** @throws ConfigError with every problem found */
 export function parseRunConfig(raw: unknown): RunConfig {
-  const result = runConfigSchema.safeParse(withDefaultSchedule(raw));
+  const result = runConfigSchema.safeParse(withDefaultSchedule(withDefaultNames(raw)));
   const problems = result.success ? [] : result.error.issues.flatMap((issue) => explain(issue, raw));
   const training = (raw as { training?: { epochs?: unknown; maxSteps?: unknown } } | undefined)?.training;
   if (training?.epochs !== undefined && training.maxSteps !== undefined)
@@ -190,13 +210,23 @@ function knownKeys(path: readonly PropertyKey[], raw: unknown): string[] {
   let schema: unknown = registry
     ? registry.find(({ name }) => name === valueAt(raw, [first, chosenBy(first)]))?.configSchema
     : runConfigSchema.shape[first as "data"];
-  for (const key of path.slice(1)) schema = objectShape(schema)?.[String(key)];
-  return Object.keys(objectShape(schema) ?? {});
+  for (const [i, key] of path.entries()) {
+    // The place in a list says nothing: objectShape looks through lists.
+    if (i > 0 && typeof key !== "number") schema = objectShape(schema, valueAt(raw, path.slice(0, i)))?.[String(key)];
+  }
+  return Object.keys(objectShape(schema, valueAt(raw, path)) ?? {});
 }
 
-/** The fields of an object schema, through defaults and optionals. */
-function objectShape(schema: unknown): Record<string, unknown> | undefined {
-  let current = schema as { shape?: Record<string, unknown>; unwrap?: () => unknown } | undefined;
-  while (current && !current.shape && current.unwrap) current = current.unwrap() as typeof current;
-  return current?.shape;
+interface AnySchema {
+  readonly shape?: Record<string, unknown>;
+  readonly options?: readonly { readonly shape: { readonly name: { readonly value: unknown } } & Record<string, unknown> }[];
+  unwrap?(): AnySchema;
+}
+
+/** The fields of an object schema, through defaults, optionals and lists; of a choice, those of the member that the value names. */
+function objectShape(schema: unknown, value: unknown): Record<string, unknown> | undefined {
+  let current = schema as AnySchema | undefined;
+  while (current && !current.shape && current.unwrap) current = current.unwrap();
+  const { name } = (value ?? {}) as { readonly name?: unknown };
+  return current?.shape ?? current?.options?.find((option) => option.shape.name.value === name)?.shape;
 }

@@ -2,7 +2,7 @@
 
 import type { Backend } from "../backends/backend.ts";
 import type { AppendFile } from "../base/append-file.ts";
-import type { Folder } from "../base/byte-source.ts";
+import type { ByteSource, Folder } from "../base/byte-source.ts";
 import type { FileContent, FolderShelf } from "../base/folder-shelf.ts";
 import type { SourceRow } from "../data/dataset.ts";
 import type { QuantisedCache } from "../execution/quantised-base.ts";
@@ -38,6 +38,7 @@ export interface RunFolder {
   readonly path: string;
   has(file: string): Promise<boolean>;
   readText(file: string): Promise<string>;
+  open(file: string): Promise<ByteSource>;
   /** Whole or not at all. */
   write(file: string, content: FileContent | Uint8Array): Promise<void>;
   appendTo(file: string): AppendFile;

@@ -3,7 +3,7 @@ import { ConfigError } from "../base/errors.ts";
 import { lookUp } from "../base/registry.ts";
 import type { Batch } from "../data/batch.ts";
 import { makeBatches } from "../data/batches.ts";
-import { type Dataset, prepareDataset, type SourceRow } from "../data/dataset.ts";
+import type { Dataset, SourceRow } from "../data/dataset.ts";
 import { type LoadedModel, openModel, untouched, withoutMethod } from "../execution/loaded-model.ts";
 import { createOptimizerOnGroups } from "../execution/optimizer-on-groups.ts";
 import { SegmentedTrainingEngine } from "../execution/training-engine.ts";
@@ -17,17 +17,21 @@ import { optimizers } from "../optimizers/registry.ts";
 import { schedules } from "../optimizers/schedules/registry.ts";
 import type { Schedule } from "../optimizers/schedules/schedule.ts";
 import { createGrouping } from "../optimizers/settings/parameter-groups.ts";
+import type { BoundTask } from "../tasks/task.ts";
 import { createEvaluationWeights, createWeightAverage, type EvaluationWeights, type WeightAverage } from "../trainers/weight-average.ts";
 import type { WeightPenalty } from "../trainers/weight-penalty.ts";
+import { bindTask } from "./bind-task.ts";
 import type { RunConfig } from "./config.ts";
 import { openEarlierRun } from "./earlier-run.ts";
 import type { DataFile, RunEnvironment } from "./environment.ts";
 import type { Manifest } from "./manifest.ts";
 import { openReference } from "./reference.ts";
 import { readRows } from "./rows.ts";
+import { createTeacherCache, type TeacherCache } from "./teacher-cache.ts";
 import { createPenalties, resolveUpdate, withReplay } from "./update.ts";
 
 export interface PreparedRun {
+  readonly task: BoundTask;
   readonly loaded: LoadedModel;
   readonly engine: SegmentedTrainingEngine;
   /** The model before training: a fresh adapter is the base model, but fresh virtual tokens are not. */
@@ -48,6 +52,8 @@ export interface PreparedRun {
   readonly lineage: Manifest["lineage"];
   /** Anchored at the weights of now; call it before anything is restored. */
   createPenalties(): Promise<WeightPenalty[]>;
+  /** Likeliest predictions of a teacher, where the objective wants those; to be filled before the first step. */
+  readonly teacherCache: TeacherCache | undefined;
   /** Of the weights over the steps. */
   readonly average: WeightAverage | undefined;
   readonly evaluationWeights: EvaluationWeights | undefined;
@@ -62,9 +68,10 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
   const rows = await readRows(config, environment);
   const backend = await environment.createBackend(config.device);
   const method = lookUp("method", methods as readonly Method[], config.method.name);
+  const folder = await environment.openModelFolder(config.model);
+  const task = await bindTask(config, { folder, rows: rows.train });
   const loaded = await openModel({
-    folder: await environment.openModelFolder(config.model),
-    backend,
+    ...{ folder, backend, task },
     method: { method, config: config.method },
     ...(earlier?.adapter && { adapter: earlier.adapter }),
     seed: training.seed,
@@ -81,25 +88,31 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
     );
 
   const prepare = (source: readonly SourceRow[], format: string): Dataset =>
-    prepareDataset({
-      rows: source,
-      format,
-      tokenizer,
-      vocabSize: model.vocabSize,
-      lossOn: config.data.lossOn,
-      maxLength,
-      overlong: config.data.overlong,
-    });
+    task.prepare(source, { tokenizer, model, format, lossOn: config.data.lossOn, maxLength, overlong: config.data.overlong });
   const train = prepare(rows.train, config.data.format);
-  const validation = rows.validation.length > 0 ? prepare(rows.validation, config.data.format) : undefined;
-  const heldOut = rows.test.length > 0 ? prepare(rows.test, config.data.format) : validation;
+  /** The same every time it is measured, where a task draws something anew for every epoch. */
+  const prepareHeldOut = (source: readonly SourceRow[], format: string): Dataset | undefined => {
+    if (source.length === 0) return undefined;
+    const dataset = prepare(source, format);
+    return { ...dataset, examples: task.forEpoch?.(dataset.examples, { seed: 0, epoch: 0 }) ?? dataset.examples };
+  };
+  const validation = prepareHeldOut(rows.validation, config.data.format);
+  const heldOut = prepareHeldOut(rows.test, config.data.format) ?? validation;
 
   const replay = (earlier?.replay ?? []).filter(() => config.update!.replayShare > 0 || config.update!.ewc);
   const earlierExamples = replay.flatMap((part) => prepare(part.rows, part.format).examples);
-  const earlierHeldOut = earlier && earlier.heldOut.rows.length > 0 ? prepare(earlier.heldOut.rows, earlier.heldOut.format) : undefined;
+  const earlierHeldOut = earlier && prepareHeldOut(earlier.heldOut.rows, earlier.heldOut.format);
 
-  const objective = lookUp("objective", objectives as readonly Objective[], config.objective.name);
-  const reference = objective.readsReference ? await openReference(config.objective, { loaded, environment }) : undefined;
+  const chosen = lookUp("objective", objectives as readonly Objective[], config.objective.name);
+  const objective = task.objective ?? chosen;
+  const top = chosen.referenceTop?.(config.objective);
+  const teacherCache =
+    top &&
+    createTeacherCache({
+      ...{ settings: top, config, loaded, environment, maxLength },
+      examples: [...train.examples, ...(config.update ? earlierExamples : [])],
+    });
+  const reference = chosen.readsReference && !top ? await openReference(config.objective, { loaded, environment }) : undefined;
   const optimizer = lookUp("optimizer", optimizers as readonly Optimizer[], config.optimizer.name);
   const schedule = lookUp("schedule", schedules as readonly Schedule[], config.schedule.name);
   const regularisers = [
@@ -110,7 +123,7 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
   const optimizerOnGroups = await createOptimizerOnGroups({ backend, optimizer, config: config.optimizer, groups: vectors });
   const engineOptions = {
     ...{ backend, model, method: loaded.method, regularisers, store },
-    ...{ objective, objectiveConfig: config.objective, reference },
+    ...{ objective, objectiveConfig: config.objective, reference, referenceTop: teacherCache?.predictions },
     activationCheckpointing: training.activationCheckpointing,
     optimizer: optimizerOnGroups,
   };
@@ -121,17 +134,20 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
     engine: new SegmentedTrainingEngine({ ...engineOptions, method: untouched }),
   });
   const { batchSize, gradientAccumulationSteps, seed } = training;
-  const batchesForEpoch = (epoch: number): Batch[] =>
-    makeBatches({
-      examples: config.update
-        ? withReplay(train.examples, { earlier: earlierExamples, share: config.update.replayShare, seed, epoch })
-        : train.examples,
+  const batchesForEpoch = (epoch: number): Batch[] => {
+    const examples = config.update
+      ? withReplay(train.examples, { earlier: earlierExamples, share: config.update.replayShare, seed, epoch })
+      : train.examples;
+    return makeBatches({
+      examples: task.forEpoch?.(examples, { seed, epoch }) ?? examples,
+      collator: task.collator,
       batchSize,
       maxLength,
       packing: config.data.packing,
       lengthBucketing: config.data.lengthBucketing,
       shuffle: { seed, epoch },
     });
+  };
   const stepsPerEpoch = Math.ceil(batchesForEpoch(0).length / gradientAccumulationSteps);
   const totalSteps = training.maxSteps ?? Math.max(1, Math.round((training.epochs ?? 1) * stepsPerEpoch));
   const average = training.average && createWeightAverage({ vectors, config: training.average, totalSteps });
@@ -144,11 +160,14 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
   }));
   return {
     base: virtual === 0 || earlier?.adapter ? { loaded, engine } : withoutVirtualTokens(),
-    ...{ loaded, engine, train, validation, heldOut, dataFiles: rows.files, totalSteps, maxLength, batchesForEpoch, earlierHeldOut },
+    ...{ task, loaded, engine, train, validation, heldOut, dataFiles: rows.files, totalSteps, maxLength, batchesForEpoch, earlierHeldOut },
+    teacherCache,
     ...{ average, evaluationWeights: writeTo && createEvaluationWeights({ vectors, writeTo }) },
     lineage: earlier?.lineage ?? [],
     createPenalties: async () =>
-      config.update ? createPenalties(config.update, { engine, store, earlier: earlierExamples, seed: training.seed }) : [],
+      config.update
+        ? createPenalties(config.update, { engine, store, earlier: earlierExamples, collator: task.collator, seed: training.seed })
+        : [],
     trainableParameters: sizes.reduce((sum, { length, trained }) => sum + (trained ? length : 0), 0),
     allParameters: sizes.reduce((sum, { length }) => sum + length, 0),
     learningRateAt: (step) =>

@@ -6,7 +6,7 @@ import { type ReferenceModel, snapshot } from "../execution/reference-model.ts";
 import type { RunConfig } from "./config.ts";
 import type { RunEnvironment } from "./environment.ts";
 
-interface TeacherConfig {
+export interface TeacherConfig {
   readonly teacher: string;
   readonly teacherAdapter?: string;
 }

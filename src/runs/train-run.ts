@@ -1,17 +1,19 @@
 /** A whole training run: prepare, measure the base, train, measure again, write everything down. */
 import { ConfigError } from "../base/errors.ts";
-import { formatBytes, formatDuration } from "../base/units.ts";
 import { makeBatches } from "../data/batches.ts";
-import { chatTemplateOf } from "../data/dataset.ts";
+import { compareHeldOut } from "../evaluation/compare.ts";
 import { evaluateHeldOut, type HeldOutResult } from "../evaluation/held-out.ts";
 import { type PairedDifference, pairedBootstrap } from "../evaluation/paired-bootstrap.ts";
 import { encodeAdapter } from "../execution/adapter-files.ts";
 import type { LoadedModel } from "../execution/loaded-model.ts";
 import { mergedCheckpointFiles } from "../export/merged-checkpoint.ts";
 import { createDecoder } from "../generation/decoder.ts";
-import { generate } from "../generation/generate.ts";
+import { generateBatch } from "../generation/generate.ts";
+import { promptOf } from "../generation/prompt.ts";
+import type { BoundTask } from "../tasks/task.ts";
 import { createCheckpointStore } from "../trainers/checkpoint.ts";
 import { type EvaluationEvent, type StepEvent, type TrainingOutcome, trainSupervised } from "../trainers/supervised.ts";
+import { taskFile } from "./bind-task.ts";
 import type { RunConfig } from "./config.ts";
 import { parseConfigText, printConfig } from "./config-text.ts";
 import type { RunEnvironment, RunFolder } from "./environment.ts";
@@ -19,6 +21,7 @@ import { changedInputs, type Manifest, parseManifest, serializeManifest } from "
 import { type MetricsRow, openMetricsLog } from "./metrics-log.ts";
 import { type PreparedRun, prepareRun } from "./prepare.ts";
 import { type ReportSample, renderReport } from "./report/report.ts";
+import { type EarlierData, reportFacts } from "./report-facts.ts";
 import { eventFileName, openTensorboardLog } from "./tensorboard.ts";
 
 export interface TrainRunOptions {
@@ -41,18 +44,13 @@ export interface TrainRunResult {
   readonly folder: string;
   readonly base?: HeldOutResult;
   readonly tuned?: HeldOutResult;
+  /** Of the loss. */
   readonly comparison?: PairedDifference;
+  /** Of the task's metrics, by their columns in metrics files. */
+  readonly metricComparisons?: Readonly<Record<string, PairedDifference>>;
   /** Of an update: held-out loss on the earlier run's data. */
   readonly earlier?: EarlierData;
   readonly samples: readonly ReportSample[];
-}
-
-export interface EarlierData {
-  /** Mean over tokens, nats. */
-  readonly before: number;
-  readonly after: number;
-  readonly documents: number;
-  readonly comparison: PairedDifference;
 }
 
 const files = {
@@ -69,21 +67,22 @@ export async function runTraining({ config, environment, resume, signal, events 
   await checkFolder({ folder, config, resume });
   const startedAt = new Date();
   const prepared = await prepareRun(config, environment);
-  const { loaded, engine, heldOut } = prepared;
+  const { task, loaded, engine, heldOut } = prepared;
   await folder.write(files.config, printConfig(config));
   events.onPrepared?.(prepared);
 
   // Measured before anything is restored: a fresh adapter is the base model.
-  const base = heldOut && (await evaluateHeldOut(prepared.base.engine, heldOut.examples));
-  const earlierBase = prepared.earlierHeldOut && (await evaluateHeldOut(engine, prepared.earlierHeldOut.examples));
-  const penalties = await prepared.createPenalties();
-  const before = await answerSamples(prepared.base.loaded, config.samples);
-
+  const base = heldOut && (await evaluateHeldOut(prepared.base.engine, heldOut.examples, task));
+  const earlierBase = prepared.earlierHeldOut && (await evaluateHeldOut(engine, prepared.earlierHeldOut.examples, task));
   const notices: string[] = [];
   const notice = (message: string): void => {
     notices.push(message);
     events.onNotice?.(message);
   };
+  await prepared.teacherCache?.fill(notice);
+  const penalties = await prepared.createPenalties();
+  const before = await answerSamples(prepared.base.loaded, config.samples, prefixOf(prepared.task));
+
   const checkpoints = createCheckpointStore({ shelf: folder.checkpoints, keepLast: config.training.keepLast, onWarning: notice });
   const start = resume ? await checkpoints.latest() : undefined;
   const resumedFrom = start?.trainer.step;
@@ -140,13 +139,23 @@ export async function runTraining({ config, environment, resume, signal, events 
     return { outcome, folder: config.output, samples: [] };
   }
 
-  const tuned = heldOut && (await evaluateHeldOut(engine, heldOut.examples));
-  const after = await answerSamples(loaded, config.samples);
+  const tuned = heldOut && (await evaluateHeldOut(engine, heldOut.examples, task));
+  const after = await answerSamples(loaded, config.samples, prefixOf(prepared.task));
   const samples = config.samples.map((prompt, i) => ({ prompt, before: before[i]!, after: after[i]! }));
-  const comparison = base && tuned && pairedBootstrap({ first: base.documents, second: tuned.documents, seed: config.training.seed });
+  const compared = base && tuned && compareHeldOut({ base, tuned, seed: config.training.seed });
+  const comparison = compared?.loss;
+  const metricComparisons = compared && Object.keys(compared.metrics).length > 0 ? compared.metrics : undefined;
   const earlier = earlierBase && (await compareEarlier({ prepared, base: earlierBase, seed: config.training.seed }));
-  await writeModel({ folder, loaded, config, environment });
-  const summary = { outcome, base: withoutDocuments(base), tuned: withoutDocuments(tuned), comparison, earlier, samples };
+  await writeModel({ folder, prepared, config, environment });
+  const summary = {
+    outcome,
+    base: withoutDocuments(base),
+    tuned: withoutDocuments(tuned),
+    comparison,
+    metricComparisons,
+    earlier,
+    samples,
+  };
   await folder.write(files.results, `${JSON.stringify(summary, null, 2)}\n`);
   const results = {
     ...(base && { base_loss: base.loss }),
@@ -165,6 +174,7 @@ export async function runTraining({ config, environment, resume, signal, events 
         base,
         tuned,
         comparison,
+        metricComparisons: metricComparisons ?? {},
         metrics: metrics.rows,
         samples,
         facts,
@@ -175,9 +185,10 @@ export async function runTraining({ config, environment, resume, signal, events 
   }
   return {
     ...{ outcome, folder: config.output, samples },
-    ...(base && { base }),
-    ...(tuned && { tuned }),
+    ...(base && { base: withoutScores(base) }),
+    ...(tuned && { tuned: withoutScores(tuned) }),
     ...(comparison && { comparison }),
+    ...(metricComparisons && { metricComparisons }),
     ...(earlier && { earlier }),
   };
 }
@@ -192,7 +203,7 @@ async function compareEarlier({
   base: HeldOutResult;
   seed: number;
 }): Promise<EarlierData> {
-  const tuned = await evaluateHeldOut(prepared.engine, prepared.earlierHeldOut!.examples);
+  const tuned = await evaluateHeldOut(prepared.engine, prepared.earlierHeldOut!.examples, prepared.task);
   const comparison = pairedBootstrap({ first: base.documents, second: tuned.documents, seed });
   return { before: base.loss, after: tuned.loss, documents: base.documents.length, comparison };
 }
@@ -220,9 +231,10 @@ function flatten(value: unknown, path = ""): Map<string, string> {
   return new Map(Object.entries(value).flatMap(([key, inner]) => [...flatten(inner, path === "" ? key : `${path}.${key}`)]));
 }
 
-function validationBatches({ validation, maxLength }: PreparedRun, { data, training }: RunConfig) {
+function validationBatches({ task, validation, maxLength }: PreparedRun, { data, training }: RunConfig) {
   return makeBatches({
     examples: validation!.examples,
+    collator: task.collator,
     batchSize: training.batchSize,
     maxLength,
     packing: data.packing,
@@ -230,49 +242,45 @@ function validationBatches({ validation, maxLength }: PreparedRun, { data, train
   });
 }
 
-async function answerSamples(loaded: LoadedModel, prompts: readonly string[]): Promise<string[]> {
+const prefixOf = ({ resolvedConfig: { sourcePrefix } }: BoundTask): string => (typeof sourcePrefix === "string" ? sourcePrefix : "");
+
+/** @param sourcePrefix as the task puts it in front of sources */
+async function answerSamples(loaded: LoadedModel, prompts: readonly string[], sourcePrefix = ""): Promise<string[]> {
   if (prompts.length === 0) return [];
   const decoder = await createDecoder(loaded);
   const { tokenizer, model } = loaded;
-  const template = chatTemplateOf(tokenizer);
-  const answers: string[] = [];
-  for (const prompt of prompts) {
-    decoder.reset();
-    const promptIds = tokenizer.encode(template.render([{ role: "user", content: prompt }], { addGenerationPrompt: true }));
-    let answer = "";
-    const eosTokenIds = tokenizer.eosTokenId === undefined ? [] : [tokenizer.eosTokenId];
-    for await (const { text } of generate({
-      decoder,
-      tokenizer,
-      promptIds,
-      sampling: { temperature: 0 },
-      maxNewTokens: 64,
-      maxLength: model.maxPositionEmbeddings,
-      eosTokenIds,
-      seed: 0,
-    }))
-      answer += text;
-    answers.push(answer.trim());
-  }
-  return answers;
+  const answers = await generateBatch({
+    ...{ decoder, tokenizer, sampling: { temperature: 0 }, maxNewTokens: 64, seed: 0 },
+    maxLength: model.maxPositionEmbeddings,
+    eosTokenIds: tokenizer.eosTokenId === undefined ? [] : [tokenizer.eosTokenId],
+    prompts: prompts.map((prompt) => promptOf(model.encoder ? `${sourcePrefix}${prompt}` : [{ role: "user", content: prompt }], loaded)),
+  });
+  return answers.map(([answer]) => answer!.text.trim());
 }
 
 async function writeModel({
   folder,
-  loaded,
+  prepared: { loaded, task },
   config,
   environment,
 }: {
   folder: RunFolder;
-  loaded: LoadedModel;
+  prepared: PreparedRun;
   config: RunConfig;
   environment: RunEnvironment;
 }): Promise<void> {
   const content = loaded.method.adapter
     ? { name: "adapter", files: encodeAdapter({ store: loaded.store, method: loaded.method, baseModel: config.model, base: loaded.base }) }
-    : { name: "model", files: await mergedCheckpointFiles(loaded, await environment.openModelFolder(config.model)) };
+    : {
+        name: "model",
+        files: await mergedCheckpointFiles(loaded, await environment.openModelFolder(config.model), { labels: task.configFields }),
+      };
+  if (task.head) await folder.write(`${content.name}/${taskFile}`, `${JSON.stringify(task.resolvedConfig, null, 2)}\n`);
   for (const [file, bytes] of Object.entries(content.files)) await folder.write(`${content.name}/${file}`, bytes);
 }
+
+/** What was said of every document is in the report; the rest of the program wants the numbers. */
+const withoutScores = ({ scores, ...result }: HeldOutResult): HeldOutResult => result;
 
 const withoutDocuments = (result: HeldOutResult | undefined) =>
   result && {
@@ -281,6 +289,7 @@ const withoutDocuments = (result: HeldOutResult | undefined) =>
     tokenAccuracy: result.tokenAccuracy,
     tokens: result.tokens,
     documents: result.documents.length,
+    ...(Object.keys(result.metrics).length > 0 && { metrics: result.metrics }),
   };
 
 interface Described {
@@ -318,56 +327,4 @@ async function continueManifest(folder: RunFolder, now: Manifest, step: number):
       changed.map((what) => `${what} since the run began, so it cannot be resumed. Put it back, or start a new run in another folder.`),
     );
   return { ...before, status: "running", resumedFrom: [...before.resumedFrom, { step, at: now.startedAt }] };
-}
-
-function reportFacts({
-  prepared,
-  environment,
-  outcome,
-  seconds,
-  earlier,
-}: {
-  prepared: PreparedRun;
-  environment: RunEnvironment;
-  outcome: TrainingOutcome;
-  seconds: number;
-  earlier: EarlierData | undefined;
-}) {
-  const machine = environment.describe(prepared.loaded.backend.name);
-  const { train, heldOut } = prepared;
-  return {
-    Run: {
-      status: outcome.status,
-      steps: outcome.step,
-      "best validation": outcome.best ? `${outcome.best.loss.toFixed(4)} at step ${outcome.best.step}` : "none",
-      time: formatDuration(seconds),
-      "trainable parameters": prepared.trainableParameters,
-      "all parameters": prepared.allParameters,
-      "peak memory, MB": Math.round(environment.peakMemoryBytes() / 1e6),
-    },
-    Data: {
-      files: prepared.dataFiles.map(({ path }) => path).join(", "),
-      format: train.report.format,
-      "chat template": train.report.chatTemplate ?? "none (text)",
-      "training rows": train.report.rows,
-      "training tokens": train.report.tokens,
-      "supervised tokens": train.report.supervisedTokens,
-      "rows truncated": train.report.truncated,
-      "rows dropped": train.report.droppedOverlong + train.report.droppedUnsupervised,
-      "held-out rows": heldOut?.report.rows ?? 0,
-    },
-    ...(earlier && {
-      "Earlier data": {
-        "held-out rows": earlier.documents,
-        "loss before": earlier.before.toFixed(4),
-        "loss after": earlier.after.toFixed(4),
-        difference: `${earlier.comparison.difference.toFixed(4)} (95% interval ${earlier.comparison.low.toFixed(4)} to ${earlier.comparison.high.toFixed(4)})`,
-      },
-    }),
-    Environment: Object.fromEntries(
-      Object.entries(machine).map(([name, value]) =>
-        name === "memoryBytes" ? ["memory", formatBytes(Number(value))] : [name, String(value)],
-      ),
-    ),
-  };
 }

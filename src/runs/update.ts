@@ -2,7 +2,8 @@
 import { ConfigError } from "../base/errors.ts";
 import { createRandom } from "../base/random.ts";
 import type { TokenizedExample } from "../data/batch.ts";
-import { collate } from "../data/batches.ts";
+import { collate, documentsOf } from "../data/batches.ts";
+import type { Collator } from "../data/collators.ts";
 import type { ParameterStore } from "../execution/parameter-store.ts";
 import type { SegmentedTrainingEngine } from "../execution/training-engine.ts";
 import { createWeightPenalty, estimateFisher, type WeightPenalty } from "../trainers/weight-penalty.ts";
@@ -42,8 +43,15 @@ export async function createPenalties(
     engine,
     store,
     earlier,
+    collator,
     seed,
-  }: { engine: SegmentedTrainingEngine; store: ParameterStore; earlier: readonly TokenizedExample[]; seed: number },
+  }: {
+    engine: SegmentedTrainingEngine;
+    store: ParameterStore;
+    earlier: readonly TokenizedExample[];
+    collator: Collator;
+    seed: number;
+  },
 ): Promise<WeightPenalty[]> {
   const vectors = store.groups;
   const penalties: WeightPenalty[] = [];
@@ -52,7 +60,16 @@ export async function createPenalties(
     const chosen = createRandom(seed)
       .shuffle([...earlier])
       .slice(0, ewc.documents);
-    const importance = await estimateFisher({ engine, vectors, documents: chosen.map((example) => collate([[example]])) });
+    const importance = await estimateFisher({
+      engine,
+      vectors,
+      documents: chosen.map((example) =>
+        collate(
+          documentsOf(example).map((document) => [document]),
+          collator,
+        ),
+      ),
+    });
     penalties.push(createWeightPenalty({ vectors, strength: ewc.strength, importance }));
   }
   return penalties;

@@ -7,7 +7,7 @@ import { describe, expect, it } from "vitest";
 const root = resolve(import.meta.dirname, "../..");
 const floors: Readonly<Record<string, number>> = {
   ...{ base: 0, data: 1, tensor: 1, platform: 2, backends: 2, models: 2, methods: 3, objectives: 3, optimizers: 3 },
-  ...{ execution: 4, generation: 5, trainers: 5, evaluation: 6, export: 7, runs: 8, cli: 11 },
+  ...{ execution: 4, generation: 5, trainers: 5, evaluation: 6, export: 7, tasks: 7, runs: 8, cli: 11 },
 };
 const largest = 400;
 /** Longer files, each with its reason. */
@@ -73,7 +73,7 @@ describe("floors", () => {
 
 describe("registries", () => {
   const notMembers =
-    /registry|\.test|^(combiner|command|format|method|objective|optimizer|schedule|processor|index|define|match-modules|regularisers|largest-first|sample-token|softmax|error-function|backend|reference)\.ts$/;
+    /registry|\.test|^(combiner|command|format|task|labels|examples|probabilities|answer-windows|best-answers|task-metric|label-counts|correlation|entities|answer-words|ranks|by-item|method|objective|cross-entropy|optimizer|schedule|processor|index|define|match-modules|for-task|regularisers|largest-first|sample-token|softmax|error-function|backend|reference)\.ts$/;
   it.each([
     "src/data/formats",
     "src/methods",
@@ -81,6 +81,8 @@ describe("registries", () => {
     "src/optimizers",
     "src/optimizers/schedules",
     "src/models/families",
+    "src/tasks",
+    "src/evaluation/task-metrics",
     "src/cli/commands",
     "src/export/merging/combiners",
     "src/generation/sampling",
@@ -97,6 +99,8 @@ describe("registries", () => {
     "src/optimizers",
     "src/optimizers/schedules",
     "src/models/families",
+    "src/tasks",
+    "src/evaluation/task-metrics",
     "src/cli/commands",
     "src/export/merging/combiners",
   ])("%s: file name is member name", (folder) => {

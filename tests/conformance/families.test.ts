@@ -25,7 +25,7 @@ describe.each(readdirSync(`${reference}families`))("%s", (family) => {
       const { learningRate, weightDecay, epsilon } = expected.optimizer;
       const { engine, store } = await openTinyModel({
         folder,
-        attach: () => full.attach(),
+        attach: (target) => full.attach(target),
         optimizer: { learningRate, weightDecay, epsilon },
         activationCheckpointing,
       });
@@ -53,7 +53,7 @@ describe.each(["llama", "mistral", "qwen3", "gpt2"])("%s, two documents packed i
     gradients: Record<string, Summary>;
   }>(`${folder}/packed.json`);
   it("keeps attention inside each document", async () => {
-    const { engine, store } = await openTinyModel({ folder, attach: () => full.attach() });
+    const { engine, store } = await openTinyModel({ folder, attach: (target) => full.attach(target) });
     const [inputIds, positionIds, documentIds] = [expected.inputIds[0]!, expected.positionIds[0]!, expected.documentIds[0]!];
     const batch = packedBatch({ inputIds, positionIds, documentIds, batchSize: 1, tokens: inputIds.length });
     const { lossSum, tokens } = await engine.accumulate(batch, { gradientScale: 1 / batch.targetLabels.length, seed: 0 });

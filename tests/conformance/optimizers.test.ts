@@ -168,6 +168,18 @@ describe("adamw-8bit", () => {
     expect([...state.keys()].filter((key) => key.startsWith("small"))).toEqual(["small.expAvg", "small.expAvgSq"]);
   });
 
+  it("refuses the state of another optimizer", async () => {
+    const groups = [groupOf({ matrix: [...formula(1 << 13, 0)] })];
+    const open = (name: string) => {
+      const optimizer = optimizerNamed(name);
+      return createOptimizerOnGroups({ backend, optimizer, config: optimizer.configSchema.parse({ name }), groups });
+    };
+    const [plain, encoded] = [await open("adamw"), await open("adamw-8bit")];
+    expect(() => encoded.writeState(plain.readState())).toThrow(
+      'optimizer state "matrix.expAvg.codes" is missing; expected 8192 of uint8. The checkpoint was written with another optimizer',
+    );
+  });
+
   it("holds a quarter of AdamW's state", async () => {
     const groups = [groupOf({ matrix: [...formula(1 << 16, 0)] })];
     const bytesOf = async (name: string) => {

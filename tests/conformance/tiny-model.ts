@@ -9,13 +9,15 @@ import { createOptimizerOnGroups } from "../../src/execution/optimizer-on-groups
 import { loadParameters } from "../../src/execution/parameter-store.ts";
 import { openQuantisedBase, type QuantisedCache, type QuantizationConfig } from "../../src/execution/quantised-base.ts";
 import type { ReferenceModel } from "../../src/execution/reference-model.ts";
+import type { TopPredictions } from "../../src/execution/top-predictions.ts";
 import { SegmentedTrainingEngine } from "../../src/execution/training-engine.ts";
 import type { AttachedMethod, MethodTarget } from "../../src/methods/method.ts";
 import { createModel } from "../../src/models/families/registry.ts";
+import { type HeadChoice, withLabelHead } from "../../src/models/label-heads.ts";
 import { describeModel } from "../../src/models/segments.ts";
-import { checkTensors, openCheckpoint } from "../../src/models/weights/checkpoint.ts";
+import { checkTensors, findTensor, openCheckpoint } from "../../src/models/weights/checkpoint.ts";
 import { causalLm } from "../../src/objectives/causal-lm.ts";
-import type { Objective } from "../../src/objectives/objective.ts";
+import type { LabelObjective, Objective } from "../../src/objectives/objective.ts";
 import type { Optimizer } from "../../src/optimizers/optimizer.ts";
 import { optimizers } from "../../src/optimizers/registry.ts";
 import { createGrouping, type GroupConfig } from "../../src/optimizers/settings/parameter-groups.ts";
@@ -34,9 +36,12 @@ export interface OpenOptions {
   readonly activationCheckpointing?: "none" | "block";
   readonly quantization?: QuantizationConfig;
   readonly cache?: QuantisedCache;
-  readonly objective?: { readonly objective: Objective; readonly config: unknown };
+  readonly objective?: { readonly objective: Objective | LabelObjective; readonly config: unknown };
+  /** For labels, instead of the vocabulary. */
+  readonly head?: HeadChoice;
   /** The frozen model that the objective compares with, made from the one that is trained. */
   reference?(trained: ReferenceModel): ReferenceModel;
+  readonly referenceTop?: TopPredictions;
 }
 
 const plainObjective = { objective: causalLm as Objective, config: { name: "causal-lm", labelSmoothing: 0 } as unknown };
@@ -44,7 +49,8 @@ const plainObjective = { objective: causalLm as Objective, config: { name: "caus
 export async function openTinyModel(options: OpenOptions) {
   const { folder, attach, activationCheckpointing = "none", objective = plainObjective } = options;
   const checkpoint = await openCheckpoint(openFolder(folder));
-  const model = createModel(checkpoint.config);
+  const bare = createModel(checkpoint.config, { holds: (tensor) => findTensor(checkpoint, tensor) !== undefined });
+  const model = options.head ? withLabelHead(bare, options.head) : bare;
   const { parameters, linears } = describeModel(model);
   checkTensors(checkpoint, parameters);
   const source = weightsOf(checkpoint);
@@ -68,6 +74,7 @@ export async function openTinyModel(options: OpenOptions) {
     ...{ backend, model, method, regularisers: [], store, activationCheckpointing },
     ...{ objective: objective.objective, objectiveConfig: objective.config },
     reference: options.reference?.({ model, method, store }),
+    referenceTop: options.referenceTop,
     optimizer: optimizerOnGroups,
   });
   return { checkpoint, model, method, store, optimizerOnGroups, engine };

@@ -18,7 +18,7 @@ const out = mkdtempSync(join(tmpdir(), "tunesmith-onnx-"));
 afterAll(() => rmSync(out, { recursive: true, force: true }));
 
 type Opened = Awaited<ReturnType<typeof openTinyModel>>;
-const open = (family: string, attach: (target: MethodTarget) => AttachedMethod = () => full.attach()): Promise<Opened> =>
+const open = (family: string, attach: (target: MethodTarget) => AttachedMethod = (target) => full.attach(target)): Promise<Opened> =>
   openTinyModel({ folder: `${reference}families/${family}`, attach });
 
 async function exported(family: string, opened: Opened, weightType: OnnxWeightType = "float32") {

@@ -47,14 +47,14 @@ describe.skipIf(!python)("merged folders, in Python", () => {
     const output = await merge(method.name, { adapters, weights: [0.7, -0.4, 1.2], method });
     const adapter = await readAdapter(openFolder(output));
     const ours = await ourLoss({ folder: base, attach: (target) => adapter.method.attach(target, adapter.config) }, adapter);
-    expect(Math.abs(ours - (await ourLoss({ folder: base, attach: () => full.attach() })))).toBeGreaterThan(1e-3);
+    expect(Math.abs(ours - (await ourLoss({ folder: base, attach: (target) => full.attach(target) })))).toBeGreaterThan(1e-3);
     expect(Math.abs(lossInPython("load_adapter.py", ["--base", base, "--adapter", output]) - ours)).toBeLessThan(1e-5);
   });
 
   it("model", async () => {
     const other = `${reference}families/llama-rope-linear`; // the same shapes with other values
     const output = await merge("soup", { models: [base, other], weights: [3, 1], method: { name: "soup" } });
-    const ours = await ourLoss({ folder: output, attach: () => full.attach() });
+    const ours = await ourLoss({ folder: output, attach: (target) => full.attach(target) });
     expect(Math.abs(lossInPython("load_merged.py", ["--model", output]) - ours)).toBeLessThan(1e-5);
   });
 });

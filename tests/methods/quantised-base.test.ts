@@ -119,7 +119,7 @@ describe("what is refused", () => {
     const folder = `${reference}families/llama`;
     const opened = await openTinyModel({ folder, quantization: nf4, attach: attach("lora", { rank: 4 }) });
     expect(() => checkNotQuantised(opened.store)).toThrow(/q_proj.weight is quantised.*--dequantize/);
-    const loaded = opened as unknown as Parameters<typeof mergedCheckpointFiles>[0];
+    const loaded = { ...opened, fresh: [] } as unknown as Parameters<typeof mergedCheckpointFiles>[0];
     await expect(mergedCheckpointFiles(loaded, openFolder(folder))).rejects.toThrow("--dequantize");
     expect(Object.keys(await mergedCheckpointFiles(loaded, openFolder(folder), { dequantize: true }))).toContain("model.safetensors");
     const name = "model.layers.0.self_attn.q_proj.weight";

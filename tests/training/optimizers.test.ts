@@ -35,7 +35,7 @@ interface Setting {
 
 async function run(name: string, { optimizer, average: config, stopAt }: Setting & { stopAt?: number }) {
   const { engine, store, optimizerOnGroups } = await openTinyModel({
-    ...{ folder: `${reference}families/llama`, attach: () => full.attach(), optimizer },
+    ...{ folder: `${reference}families/llama`, attach: (target) => full.attach(target), optimizer },
   });
   const [losses, evaluations]: [number[], number[]] = [[], []];
   const checkpoints = createCheckpointStore({ shelf: createFolderShelf(join(folder, name)), keepLast: 2 });
@@ -109,7 +109,9 @@ describe("parameter groups in a model", () => {
     const { engine, store } = await openTinyModel({
       folder: `${reference}families/llama`,
       attach: (target) =>
-        method === "full" ? full.attach() : lora.attach(target, lora.configSchema.parse({ name: "lora", rank: 2, loraPlusLrRatio: 4 })),
+        method === "full"
+          ? full.attach(target)
+          : lora.attach(target, lora.configSchema.parse({ name: "lora", rank: 2, loraPlusLrRatio: 4 })),
       optimizer: { name: "sgd", momentum: 0, learningRate: 0.1, ...optimizer },
     });
     await engine.accumulate(batch, { gradientScale: 1, seed: 0 });

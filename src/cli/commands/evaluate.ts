@@ -1,14 +1,14 @@
 /** tunesmith evaluate: base against tuned model on held-out rows. */
-import { prepareDataset } from "../../data/dataset.ts";
-import { evaluateHeldOut, type HeldOutResult } from "../../evaluation/held-out.ts";
-import { pairedBootstrap } from "../../evaluation/paired-bootstrap.ts";
+import { compareHeldOut } from "../../evaluation/compare.ts";
+import { evaluateHeldOut, figuresOf, type HeldOutResult, showFigure } from "../../evaluation/held-out.ts";
 import { type LoadedModel, openModel } from "../../execution/loaded-model.ts";
-import { SegmentedTrainingEngine } from "../../execution/training-engine.ts";
-import { causalLm } from "../../objectives/causal-lm.ts";
 import { readDatasetFiles } from "../../platform/node/dataset-files.ts";
 import { openFolder } from "../../platform/node/files.ts";
+import { bindAgain } from "../../runs/bind-task.ts";
 import type { Command } from "../command.ts";
+import { evaluatorOf } from "../evaluator.ts";
 import { openChosenModel } from "../load-run.ts";
+import { showInterval } from "../train-and-show.ts";
 
 interface Flags {
   readonly adapter?: string;
@@ -22,7 +22,7 @@ interface Flags {
 
 export const evaluate = {
   name: "evaluate",
-  summary: "loss, perplexity and token accuracy on a data set, tuned against base with an interval",
+  summary: "loss and the task's metrics on a data set, tuned against base with an interval",
   define(command, { print, log }) {
     command
       .argument("<model>", "checkpoint folder or run folder")
@@ -35,52 +35,48 @@ export const evaluate = {
       .option("--device <name>", "auto, cpu, webgpu or cuda", "auto")
       .option("--json", "print JSON", false)
       .action(async (model: string, data: string[], flags: Flags) => {
-        const { loaded, basePath, adapterPath } = await openChosenModel({ model, adapter: flags.adapter, device: flags.device });
+        const {
+          loaded,
+          task: found,
+          basePath,
+          adapterPath,
+        } = await openChosenModel({ model, adapter: flags.adapter, device: flags.device });
+        const task = found ?? bindAgain({}, loaded.checkpoint.config);
         const maxLength =
           flags.maxLength === undefined
             ? Math.min(512, loaded.model.maxPositionEmbeddings - (loaded.method.virtualTokens?.count ?? 0))
             : Number(flags.maxLength);
         const { rows } = await readDatasetFiles(data);
-        const dataset = prepareDataset({
-          rows,
-          format: flags.format,
-          tokenizer: loaded.tokenizer,
-          vocabSize: loaded.model.vocabSize,
-          lossOn: flags.lossOn,
-          maxLength,
-          overlong: "truncate",
-        });
-        log(`${dataset.report.format} format, ${dataset.report.examples} examples, ${dataset.report.supervisedTokens} supervised tokens`);
-        const tuned = await evaluateHeldOut(evaluatorOf(loaded), dataset.examples);
+        const { format, lossOn } = flags;
+        const { model: opened, tokenizer } = loaded;
+        const dataset = task.prepare(rows, { model: opened, tokenizer, format, lossOn, maxLength, overlong: "truncate" });
+        log(`${dataset.report.format} format, ${dataset.report.examples} examples, ${dataset.report.supervisedTokens} supervised targets`);
+        const examples = task.forEpoch?.(dataset.examples, { seed: 0, epoch: 0 }) ?? dataset.examples;
+        const measure = (of: LoadedModel): Promise<HeldOutResult> => evaluateHeldOut(evaluatorOf(of, task), examples, task);
+        const tuned = await measure(loaded);
         const comparedPath = flags.base ?? (adapterPath === undefined ? undefined : basePath);
         if (comparedPath === undefined) {
           print(flags.json ? JSON.stringify(figures(tuned)) : describe("model", tuned));
           return;
         }
-        const base = await evaluateHeldOut(
-          evaluatorOf(await openModel({ folder: openFolder(comparedPath), backend: loaded.backend })),
-          dataset.examples,
-        );
-        const comparison = pairedBootstrap({ first: base.documents, second: tuned.documents });
-        if (flags.json) print(JSON.stringify({ base: figures(base), tuned: figures(tuned), comparison }));
+        const base = await measure(await openModel({ folder: openFolder(comparedPath), backend: loaded.backend, task }));
+        const { loss: comparison, metrics } = compareHeldOut({ base, tuned });
+        const metricComparisons = Object.keys(metrics).length > 0 ? { metricComparisons: metrics } : {};
+        if (flags.json) print(JSON.stringify({ base: figures(base), tuned: figures(tuned), comparison, ...metricComparisons }));
         else {
           print(describe("base ", base));
           print(describe("tuned", tuned));
           print(
             `difference in loss ${comparison.difference.toFixed(4)}, 95% interval ${comparison.low.toFixed(4)} to ${comparison.high.toFixed(4)} (${comparison.documents} documents, paired bootstrap)`,
           );
+          for (const { name, logName } of figuresOf(tuned)) if (metrics[logName]) print(`${name}${showInterval(metrics[logName])}`);
         }
       });
   },
 } as const satisfies Command;
 
-function evaluatorOf({ backend, model, method, store }: LoadedModel): SegmentedTrainingEngine {
-  return new SegmentedTrainingEngine({
-    ...{ backend, model, method, store, regularisers: [], activationCheckpointing: "none" },
-    ...{ objective: causalLm, objectiveConfig: { name: "causal-lm", labelSmoothing: 0 } },
-  });
-}
-
-const figures = ({ loss, perplexity, tokenAccuracy, tokens }: HeldOutResult) => ({ loss, perplexity, tokenAccuracy, tokens });
-const describe = (name: string, { loss, perplexity, tokenAccuracy, tokens }: HeldOutResult): string =>
-  `${name}  loss ${loss.toFixed(4)}  perplexity ${perplexity.toFixed(2)}  token accuracy ${(100 * tokenAccuracy).toFixed(1)}%  (${tokens} tokens)`;
+const figures = ({ documents, metrics, scores, ...numbers }: HeldOutResult) => ({ ...numbers, ...metrics, documents: documents.length });
+const describe = (name: string, result: HeldOutResult): string =>
+  `${name}  loss ${result.loss.toFixed(4)}  ${figuresOf(result)
+    .map((figure) => `${figure.name} ${showFigure(figure)}`)
+    .join("  ")}  (${result.tokens} targets)`;

@@ -42,13 +42,14 @@ export const exportCommand = {
           throw new ConfigError("--format unmerged needs a merged model folder, and with --adapter the adapter that is in it.");
         if (await isFolder(folder))
           throw new ConfigError(`${folder} exists already; choose another folder, so that nothing is overwritten.`);
-        const { loaded, basePath } = await openChosenModel({ model: run, adapter, device: "cpu" });
+        const { loaded, basePath, task } = await openChosenModel({ model: run, adapter, device: "cpu" });
         const base = openFolder(basePath);
+        const labels = task?.configFields;
         const writers: Record<string, () => Promise<Record<string, FileContent>>> = {
           peft: async () => encodeAdapter({ store: loaded.store, method: loaded.method, baseModel: basePath, base: loaded.base }),
           onnx: () => onnxFiles(loaded, base, { weightType, dequantize }),
-          merged: () => mergedCheckpointFiles(loaded, base, { dequantize }),
-          unmerged: () => mergedCheckpointFiles(loaded, base, { valuesOf: unmergedParameter, dequantize }),
+          merged: () => mergedCheckpointFiles(loaded, base, { labels, dequantize }),
+          unmerged: () => mergedCheckpointFiles(loaded, base, { valuesOf: unmergedParameter, labels, dequantize }),
         };
         const files = await writers[format]!();
         for (const [file, content] of Object.entries(files)) await writeFileAtomic(join(folder, file), content);

@@ -34,6 +34,8 @@ export function tokenizeSample(sample: Sample, options: TokenizeOptions): Tokeni
     const supervisedFrom = options.lossOn === "all" ? 0 : prompt.length;
     return labelled([...ids, ...ending], (i) => i >= supervisedFrom);
   }
+  if (sample.kind !== "conversation")
+    throw new DataError(`a ${sample.kind} row has no text to continue; a language model cannot learn from it.`);
   return tokenizeConversation(sample.messages, options);
 }
 

@@ -11,12 +11,19 @@ export interface Tokenizer {
   readonly bosTokenId?: number;
   readonly eosTokenId?: number;
   readonly padTokenId?: number;
+  readonly maskTokenId?: number;
   /** Jinja source. */
   readonly chatTemplate?: string;
   encode(text: string, options?: { addSpecialTokens?: boolean }): number[];
+  /** One text or two as the checkpoint joins them, special tokens included; `typeIds` tells the first (0) from the second (1). */
+  encodeDocument(text: string, pair?: string): { readonly ids: number[]; readonly typeIds: number[] };
   decode(ids: readonly number[], options?: { skipSpecialTokens?: boolean }): string;
   /** Id of a token by its exact text. */
   idOf(token: string): number | undefined;
+  /** True for tokens that are no text: beginnings, ends, masks. */
+  isSpecial(id: number): boolean;
+  /** True for a piece that goes on the word before it, by the marks of its kind: `##` of WordPiece, no leading space in byte-level BPE and Unigram. */
+  continuesWord(id: number): boolean;
 }
 
 type JsonObject = Record<string, unknown>;
@@ -68,7 +75,10 @@ export function createTokenizer({ definition, config, chatTemplate, name }: Toke
     const id = text === undefined ? undefined : inner.token_to_id(text);
     return text === undefined || id === undefined ? undefined : { text, id };
   };
-  const [bos, eos, pad] = [special("bos_token"), special("eos_token"), special("pad_token")];
+  const [bos, eos, pad, mask] = [special("bos_token"), special("eos_token"), special("pad_token"), special("mask_token")];
+  const specials = new Set([...inner.get_added_tokens_decoder()].filter(([, token]) => token.special).map(([id]) => id));
+  const texts = new Map([...inner.get_vocab(true)].map(([token, id]) => [id, token]));
+  const modelKind = (definition.model as { type?: string } | undefined)?.type;
   const template = chatTemplate ?? templateOf(config.chat_template);
   // The library follows tokenizer.json's post-processor; LLaMA-style files may only say add_bos_token.
   const addsBos = config.add_bos_token === true && bos !== undefined;
@@ -79,14 +89,30 @@ export function createTokenizer({ definition, config, chatTemplate, name }: Toke
     ...(bos && { bosToken: bos.text, bosTokenId: bos.id }),
     ...(eos && { eosToken: eos.text, eosTokenId: eos.id }),
     ...(pad && { padTokenId: pad.id }),
+    ...(mask && { maskTokenId: mask.id }),
     ...(template !== undefined && { chatTemplate: template }),
     encode(text, { addSpecialTokens = false } = {}) {
       const { ids } = inner.encode(text, { add_special_tokens: addSpecialTokens });
       return addSpecialTokens && addsBos && ids[0] !== bos.id ? [bos.id, ...ids] : ids;
     },
+    encodeDocument(text, pair) {
+      const encoding = inner.encode(text, {
+        ...(pair !== undefined && { text_pair: pair }),
+        ...{ add_special_tokens: true, return_token_type_ids: true },
+      });
+      const { ids } = encoding;
+      // Absent where the post-processor does not tell the two apart.
+      const typeIds = (encoding as { token_type_ids?: number[] }).token_type_ids ?? ids.map(() => 0);
+      return addsBos && ids[0] !== bos.id ? { ids: [bos.id, ...ids], typeIds: [0, ...typeIds] } : { ids, typeIds };
+    },
     decode: (ids, { skipSpecialTokens = false } = {}) =>
       ids.length === 0 ? "" : inner.decode([...ids], { skip_special_tokens: skipSpecialTokens, clean_up_tokenization_spaces: false }),
     idOf: (token) => inner.token_to_id(token),
+    isSpecial: (id) => specials.has(id),
+    continuesWord(id) {
+      const text = texts.get(id) ?? "";
+      return modelKind === "WordPiece" ? text.startsWith("##") : !/^[\u0120\u2581]/.test(text);
+    },
   };
 }
 

@@ -1,6 +1,6 @@
 /** Nucleus sampling: Holtzman et al. 2019, https://arxiv.org/abs/1904.09751. A token stays while the likelier ones sum to less than p; one always stays. */
 import { z } from "zod";
-import { largestFirst } from "./largest-first.ts";
+import { largestFirst } from "../../base/largest-first.ts";
 import type { LogitsProcessor } from "./processor.ts";
 import { exponentials } from "./softmax.ts";
 
@@ -12,6 +12,7 @@ export const topP = {
     .max(1)
     .describe("only the likeliest tokens that together reach this probability may be drawn; 1 turns it off"),
   neutral: 1,
+  onlyForDraws: true,
   process(logits, p) {
     const { weights, sum } = exponentials(logits);
     let before = 0;

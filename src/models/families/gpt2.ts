@@ -4,19 +4,13 @@
  */
 import { UnsupportedError } from "../../base/errors.ts";
 import type { Value } from "../../tensor/graph.ts";
-import { add, gelu, layerNorm, relu, silu, split } from "../../tensor/ops/index.ts";
+import { add, layerNorm, split } from "../../tensor/ops/index.ts";
 import { ConfigReader } from "../config-reader.ts";
+import { readActivation } from "../layers/activations.ts";
 import { attention } from "../layers/attention.ts";
+import { decoderLabelHeads } from "../layers/label-heads.ts";
 import type { BlockOutput, ModelFamily } from "../model.ts";
 import type { SegmentBuilder } from "../segment-builder.ts";
-
-const activations: Record<string, (x: Value) => Value> = {
-  gelu_new: (x) => gelu(x, { approximate: "tanh" }),
-  gelu_pytorch_tanh: (x) => gelu(x, { approximate: "tanh" }),
-  gelu: (x) => gelu(x, { approximate: "none" }),
-  relu,
-  silu,
-};
 
 export const gpt2 = {
   name: "gpt2",
@@ -31,7 +25,7 @@ export const gpt2 = {
     const numHiddenLayers = config.positiveInteger("n_layer");
     const maxPositionEmbeddings = config.positiveInteger("n_positions", 1024);
     const epsilon = config.number("layer_norm_epsilon", 1e-5);
-    const activate = activations[config.requireOneOf("activation_function", Object.keys(activations), "gelu_new")]!;
+    const activate = readActivation(config, "activation_function", "gelu_new");
     const scalesScores = config.boolean("scale_attn_weights", true);
     const scalesByLayer = config.boolean("scale_attn_by_inverse_layer_idx", false);
     const tieWordEmbeddings = config.boolean("tie_word_embeddings", true);
@@ -84,6 +78,7 @@ export const gpt2 = {
         const name = tieWordEmbeddings ? "transformer.wte.weight" : "lm_head.weight";
         return { features: norm(build, "transformer.ln_f", rows), vocabulary: { name, shape: [V, C], kind: "embedding" } };
       },
+      labelHeads: decoderLabelHeads({ finalNorm: (build, rows) => norm(build, "transformer.ln_f", rows), tokenModule: "classifier" }),
     };
   },
 } as const satisfies ModelFamily;

@@ -92,9 +92,9 @@ export function checkTensors(checkpoint: Checkpoint, parameters: readonly Parame
   );
 }
 
-/** Some published GPT-2 and base-model files leave out the outer module's name. */
+/** Bare models (GPT2Model, BertModel) leave out the outer module's name. */
 export function findTensor(checkpoint: Checkpoint, name: string): (TensorEntry & { readonly file: SafetensorsFile }) | undefined {
-  return checkpoint.tensors.get(name) ?? checkpoint.tensors.get(name.replace(/^(transformer|model)\./, ""));
+  return checkpoint.tensors.get(name) ?? checkpoint.tensors.get(name.replace(/^(transformer|model|bert|roberta|distilbert)\./, ""));
 }
 
 /** A tensor's values as float32. @throws CheckpointError if it is missing or holds integers */

@@ -2,7 +2,7 @@
 import { access, appendFile, mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { AppendFile } from "../../base/append-file.ts";
-import { explainWriteError, writeFileAtomic } from "./files.ts";
+import { explainWriteError, openFile, writeFileAtomic } from "./files.ts";
 import { createFolderShelf } from "./folder-shelf.ts";
 
 export function openRunFolder(path: string) {
@@ -14,6 +14,7 @@ export function openRunFolder(path: string) {
         () => false,
       ),
     readText: (file: string) => readFile(join(path, file), "utf8"),
+    open: (file: string) => openFile(join(path, file)),
     write: (file: string, content: string | Uint8Array | AsyncIterable<Uint8Array>) => writeFileAtomic(join(path, file), content),
     appendTo: (file: string) => openAppendFile(join(path, file)),
     checkpoints: createFolderShelf(join(path, "checkpoints")),

@@ -7,7 +7,14 @@ import { judge } from "./verdict.ts";
 
 const nasty = `</script><script>alert(1)</script><img src=x onerror="alert('2')">&amp;`;
 
-const heldOut = (loss: number, tokenAccuracy: number) => ({ loss, perplexity: Math.exp(loss), tokenAccuracy, tokens: 1200, documents: [] });
+const heldOut = (loss: number, tokenAccuracy: number) => ({
+  loss,
+  perplexity: Math.exp(loss),
+  tokenAccuracy,
+  tokens: 1200,
+  documents: [],
+  metrics: {},
+});
 const input: ReportInput = {
   title: "Fine-tuning tiny with lora",
   method: "lora",

@@ -4,6 +4,7 @@ import type { MetricsRow } from "../metrics-log.ts";
 import { type Point, renderChart } from "./chart.ts";
 import { hoverScript } from "./hover-script.ts";
 import { escapeHtml } from "./html.ts";
+import { renderPredictions } from "./predictions.ts";
 import { reportStyle } from "./style.ts";
 import { renderValuesTable } from "./values-table.ts";
 import { renderVerdict, type VerdictInput } from "./verdict.ts";
@@ -32,6 +33,7 @@ export function renderReport(input: ReportInput): string {
   const { title, metrics, samples, facts, notices, config } = input;
   const sections = [
     renderVerdict(input),
+    input.tuned.scores ? section("Predictions of the tuned model", renderPredictions(input.tuned.scores)) : "",
     notices.length > 0 ? section("Notices", `<ul>${notices.map((notice) => `<li>${escapeHtml(notice)}</li>`).join("")}</ul>`) : "",
     metrics.length > 0 ? section("Training", `<div class="charts">${renderCharts(metrics)}</div>${renderValuesTable(metrics)}`) : "",
     samples.length > 0 ? section("Answers before and after", samples.map(renderSample).join("")) : "",

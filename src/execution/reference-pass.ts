@@ -1,0 +1,58 @@
+/** A frozen model on batches, from tokens to the hidden states that its head reads. */
+import type { Backend, HostTensor } from "../backends/backend.ts";
+import type { Batch } from "../data/batch.ts";
+import { chunksOf, createContexts, type ModelContexts, ModelPass } from "./model-pass.ts";
+import type { ReferenceModel } from "./reference-model.ts";
+import { type Body, compileBody } from "./training-program.ts";
+import { withVirtualTokens } from "./virtual-tokens.ts";
+import { Workspace } from "./workspace.ts";
+
+export interface ReferenceResult {
+  /** After the last block [B, T', C']. */
+  readonly hidden: HostTensor;
+  /** [N]: rows of the targets, flat over B * T'. */
+  readonly positions: Int32Array;
+}
+
+export class ReferencePass {
+  readonly reference: ReferenceModel;
+  readonly #backend: Backend;
+  readonly #contexts: ModelContexts;
+  readonly #workspace = new Workspace();
+  /** By the numbers of chunks. */
+  readonly #bodies = new Map<string, Promise<Body>>();
+
+  constructor(reference: ReferenceModel, backend: Backend) {
+    this.reference = reference;
+    this.#backend = backend;
+    this.#contexts = createContexts(reference.model, backend);
+  }
+
+  async forward(given: Batch): Promise<ReferenceResult> {
+    const { model, method, store } = this.reference;
+    const { batch, layout } = withVirtualTokens(given, model, method);
+    const chunks = chunksOf(batch);
+    const key = JSON.stringify(chunks);
+    const body = this.#bodies.get(key) ?? compileBody({ ...this.reference, backend: this.#backend }, chunks);
+    this.#bodies.set(key, body);
+    const own = { contexts: this.#contexts, store, workspace: this.#workspace };
+    const pass = new ModelPass({ ...own, batch, layout, chunks, program: await body, seed: 0 });
+    return { hidden: await pass.forward(false), positions: batch.targetPositions };
+  }
+
+  async dispose(): Promise<void> {
+    for (const { encoder, trunk } of await Promise.all(this.#bodies.values())) {
+      const segments = [encoder, trunk].flatMap((stack) => (stack ? [stack.embedding, ...stack.blocks] : []));
+      for (const { forward } of segments) await forward.dispose();
+    }
+    this.#bodies.clear();
+  }
+}
+
+/** Rows of a hidden state [B, T, C] at flat positions, written to a vector of [n, C]. */
+export function gatherRows({ data, dims }: HostTensor, positions: Int32Array, into: Float32Array): void {
+  const C = dims.at(-1)!;
+  positions.forEach((position, i) => {
+    into.set((data as Float32Array).subarray(position * C, (position + 1) * C), i * C);
+  });
+}

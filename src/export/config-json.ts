@@ -1,0 +1,26 @@
+/** config.json of a model whose head is for labels: the class that opens it, and what the labels mean. */
+import type { LabelHeadName } from "../models/model.ts";
+
+const classEnd: Readonly<Record<LabelHeadName, string>> = {
+  "sequence-classification": "ForSequenceClassification",
+  "token-classification": "ForTokenClassification",
+  "question-answering": "ForQuestionAnswering",
+  "multiple-choice": "ForMultipleChoice",
+  "sentence-embeddings": "Model",
+};
+
+/** @param fields what the task says of its labels */
+export function withLabelFields(
+  config: Readonly<Record<string, unknown>>,
+  { head, fields }: { readonly head: LabelHeadName; readonly fields: Readonly<Record<string, unknown>> },
+): Record<string, unknown> {
+  const [given] = Array.isArray(config.architectures) ? (config.architectures as string[]) : [];
+  const stem = given?.replace(/(LMHeadModel|ForCausalLM|For[A-Z]\w*|Model)$/, "");
+  return { ...config, ...(stem && { architectures: [`${stem}${classEnd[head]}`] }), ...fields };
+}
+
+/** The head for labels that a checkpoint was saved with, by its class; undefined for language models and bare ones. */
+export function headOfCheckpoint({ architectures }: Readonly<Record<string, unknown>>): LabelHeadName | undefined {
+  const [given] = Array.isArray(architectures) ? (architectures as string[]) : [];
+  return (Object.keys(classEnd) as LabelHeadName[]).find((name) => classEnd[name].startsWith("For") && given?.endsWith(classEnd[name]));
+}

@@ -1,0 +1,156 @@
+/** Tasks beside the next token, as a user runs them: train, what it leaves, evaluate, export; and what does not go together. */
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { runCli } from "./run-cli.ts";
+import { smallBert, smallT5, words, writeSmallCheckpoint } from "./small-checkpoint.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "tunesmith-tasks-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const [bert, t5] = [join(folder, "bert"), join(folder, "t5")];
+beforeAll(async () => {
+  await writeSmallCheckpoint(bert, smallBert);
+  await writeSmallCheckpoint(t5, smallT5);
+});
+
+const file = (name: string, rows: readonly object[]): string => {
+  const path = join(folder, name);
+  writeFileSync(path, rows.map((row) => JSON.stringify(row)).join("\n"));
+  return path;
+};
+const word = (i: number): string => words[i % words.length]!;
+const texts = Array.from({ length: 48 }, (_, i) => `${word(i)} ${word(7 * i + 3)} ${word(3 * i + 1)}`);
+const sentiment = file(
+  "sentiment.jsonl",
+  texts.map((text, i) => ({ text: `${text} ${i % 2 ? "good" : "bad"}`, label: i % 2 ? "praise" : "blame" })),
+);
+const plain = file(
+  "plain.jsonl",
+  texts.map((text) => ({ text })),
+);
+const reversed = file(
+  "reversed.jsonl",
+  texts.map((text) => ({ source: text, target: text.split(" ").reverse().join(" ") })),
+);
+
+function train(name: string, parts: { model: string; data: string; extra?: string; learningRate?: number; maxSteps?: number }) {
+  writeFileSync(
+    join(folder, `${name}.yaml`),
+    `model: ${parts.model}
+data: { train: ${parts.data}, validationShare: 0.2 }
+method: { name: lora, rank: 4, targetModules: all-linear }
+optimizer: { learningRate: ${parts.learningRate ?? 0.01} }
+training: { maxSteps: ${parts.maxSteps ?? 30}, batchSize: 4, evalEvery: 30 }
+output: ${join(folder, name)}
+${parts.extra ?? ""}`,
+  );
+  return runCli(["train", join(folder, `${name}.yaml`), "--json"]);
+}
+const result = (stdout: string) => JSON.parse(stdout) as { base: Measured; tuned: Measured };
+interface Measured {
+  loss: number;
+  metrics: Record<string, number>;
+}
+
+describe("tasks from the command line", () => {
+  it("classifies with BERT, and the run comes back with its labels", async () => {
+    const { code, stdout, stderr } = await train("classes", {
+      model: bert,
+      data: sentiment,
+      learningRate: 0.003,
+      maxSteps: 80,
+      extra: "task: { name: sequence-classification }",
+    });
+    expect(stderr).not.toMatch(/error/i);
+    expect(code).toBe(0);
+    const { base, tuned } = result(stdout);
+    expect(tuned.loss).toBeLessThan(base.loss);
+    expect(tuned.metrics.eval_accuracy).toBe(1);
+    const saved = JSON.parse(readFileSync(join(folder, "classes/adapter/adapter_config.json"), "utf8")) as Record<string, unknown>;
+    expect(saved).toMatchObject({ task_type: "SEQ_CLS", modules_to_save: ["classifier", "bert.pooler.dense"] });
+    const evaluated = await runCli(["evaluate", join(folder, "classes"), sentiment, "--json"]);
+    expect((JSON.parse(evaluated.stdout) as { tuned: Record<string, number> }).tuned.eval_accuracy).toBe(1);
+    const merged = join(folder, "classes-merged");
+    expect((await runCli(["export", join(folder, "classes"), merged])).code).toBe(0);
+    expect(JSON.parse(readFileSync(join(merged, "config.json"), "utf8"))).toMatchObject({
+      ...{ architectures: ["BertForSequenceClassification"], problem_type: "single_label_classification" },
+      id2label: { 0: "blame", 1: "praise" },
+    });
+    const again = await runCli(["evaluate", merged, sentiment, "--json"]);
+    expect((JSON.parse(again.stdout) as Record<string, number>).eval_accuracy).toBe(1);
+  });
+
+  it("fills in hidden tokens with BERT by nature", async () => {
+    const { code, stdout } = await train("masked", { model: bert, data: plain });
+    expect(code).toBe(0);
+    const { base, tuned } = result(stdout);
+    expect(tuned.loss).toBeLessThan(base.loss);
+  });
+
+  it("turns sources into targets with T5 by nature", async () => {
+    const { code, stdout } = await train("pairs", { model: t5, data: reversed });
+    expect(code).toBe(0);
+    const { base, tuned } = result(stdout);
+    expect(tuned.loss).toBeLessThan(base.loss);
+    expect(existsSync(join(folder, "pairs/report.html"))).toBe(true);
+    expect(readFileSync(join(folder, "pairs/adapter/adapter_config.json"), "utf8")).toContain('"task_type": "SEQ_2_SEQ_LM"');
+  });
+
+  it.each([
+    [
+      "a head that the family does not have",
+      { model: () => t5, data: sentiment, extra: "task: { name: sequence-classification }" },
+      /t5 has no head for sequence-classification; it has only the vocabulary/,
+    ],
+    [
+      "the next token from an encoder",
+      { model: () => bert, data: plain, extra: "task: { name: causal-lm }" },
+      /bert sees both sides.*masked-lm/,
+    ],
+    [
+      "hidden tokens from a decoder",
+      { model: () => "examples/base-model/checkpoint", data: plain, extra: "task: { name: masked-lm }" },
+      /llama sees earlier tokens only.*causal-lm/,
+    ],
+    [
+      "pairs from a decoder",
+      { model: () => "examples/base-model/checkpoint", data: reversed, extra: "task: { name: seq2seq-lm }" },
+      /llama has no encoder.*causal-lm/,
+    ],
+    [
+      "a task that is not known",
+      { model: () => bert, data: plain, extra: "task: { name: masked-ml }" },
+      /task\.name: "masked-ml" is not known\. Did you mean "masked-lm"/,
+    ],
+    [
+      "answers from a classifier",
+      { model: () => bert, data: sentiment, extra: 'task: { name: sequence-classification }\nsamples: ["red"]' },
+      /samples: a model for sequence-classification writes no answers/,
+    ],
+    [
+      "labels that the rows contradict",
+      { model: () => bert, data: sentiment, extra: "task: { name: sequence-classification, labels: [praise, neutral] }" },
+      /task\.labels: the training rows have "blame"/,
+    ],
+    [
+      "rows without labels",
+      { model: () => bert, data: plain, extra: "task: { name: sequence-classification }" },
+      /no format fits.*labelled-text/s,
+    ],
+  ] as const)("refuses %s", async (name, { model, data, extra }, says) => {
+    const { code, stderr } = await train(name.replaceAll(" ", "-"), { model: model(), data, extra });
+    expect(stderr).toMatch(says);
+    expect(code).toBeGreaterThan(0);
+  });
+
+  it("names a label of the validation rows that training never saw", async () => {
+    const unseen = file("unseen.jsonl", [{ text: "red", label: "prayse" }]);
+    writeFileSync(
+      join(folder, "unseen.yaml"),
+      `model: ${bert}\ndata: { train: ${sentiment}, validation: ${unseen} }\ntask: { name: sequence-classification }\noutput: ${join(folder, "unseen")}\n`,
+    );
+    const { stderr } = await runCli(["train", join(folder, "unseen.yaml")]);
+    expect(stderr).toMatch(/unseen\.jsonl:1: the label "prayse" does not occur in the training rows\. Did you mean "praise"/);
+  });
+});

@@ -1,0 +1,72 @@
+"""Logits, loss, gradients and one AdamW step of tiny random models with heads for labels, by transformers."""
+
+import shutil
+
+import torch
+import transformers
+
+from encoders import DISTIL, ENCODER
+from families import DECODER, OPTIMIZER, VOCAB, adamw
+from fixture import ROOT, number, numbers, perturb, random_tokens, summaries, write_fixture
+
+RECIPE = (
+    "random weights as in families.py, float32, eager attention, eval mode; two documents of different length, padded on the right with the pad token; "
+    "the loss that transformers computes for problem_type and labels; gradients of that loss; then one torch.optim.AdamW step as in families.py"
+)
+PAD = 0
+GPT2 = dict(vocab_size=VOCAB, n_embd=32, n_layer=2, n_head=4, n_positions=64, embd_pdrop=0.0, attn_pdrop=0.0, resid_pdrop=0.0, bos_token_id=1, eos_token_id=2)
+SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
+
+# name: (class, options of its config, problem type, labels by document)
+CASES = {
+    "gpt2-single": ("GPT2ForSequenceClassification", GPT2, SINGLE, 3, [2, 0]),
+    "llama-single": ("LlamaForSequenceClassification", DECODER, SINGLE, 3, [1, 2]),
+    "llama-multi": ("LlamaForSequenceClassification", DECODER, MULTI, 4, [[1.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]),
+    "qwen3-regression": ("Qwen3ForSequenceClassification", dict(DECODER, head_dim=12), REGRESSION, 1, [0.7, -1.3]),
+}
+CASES["bert-single"] = ("BertForSequenceClassification", ENCODER, SINGLE, 3, [0, 2])
+CASES["roberta-multi"] = ("RobertaForSequenceClassification", dict(ENCODER, type_vocab_size=1), MULTI, 3, [[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
+CASES["distilbert-single"] = ("DistilBertForSequenceClassification", DISTIL, SINGLE, 3, [2, 1])
+LENGTHS = [9, 12]
+
+
+def build(class_name, options, problem_type, num_labels):
+    cls = getattr(transformers, class_name)
+    config = cls.config_class(**{**options, "pad_token_id": PAD, "num_labels": num_labels, "problem_type": problem_type})
+    return cls._from_config(config, attn_implementation="eager").eval()
+
+
+def write_case(name, seed):
+    class_name, options, problem_type, num_labels, labels = CASES[name]
+    folder = ROOT / "label-heads" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    model = build(class_name, options, problem_type, num_labels)
+    perturb(model.named_parameters(), seed)
+    model.save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    input_ids = random_tokens((2, max(LENGTHS)), VOCAB - 1, seed) + 1  # never the pad token
+    mask = torch.tensor([[1] * n + [0] * (max(LENGTHS) - n) for n in LENGTHS])
+    inputs = dict(input_ids=input_ids * mask + PAD * (1 - mask), attention_mask=mask, labels=torch.tensor(labels))
+    output = model(**inputs)
+    output.loss.backward()
+    content = {
+        "inputIds": [row[:n].tolist() for row, n in zip(input_ids, LENGTHS)],
+        "labels": labels,
+        "loss": number(output.loss.item()),
+        "logits": numbers(output.logits),
+        "gradients": summaries((key, p.grad) for key, p in model.named_parameters() if p.grad is not None),
+        "optimizer": OPTIMIZER,
+    }
+    adamw(model).step()
+    with torch.no_grad():
+        after = model(**inputs).loss
+    write_fixture(f"label-heads/{name}/reference.json", f"seed {seed}; {RECIPE}", {**content, "lossAfterStep": number(after.item())})
+
+
+def main():
+    for index, name in enumerate(CASES):
+        write_case(name, seed=700 + index)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Heads over tokens, spans, choices and whole embeddings: logits, loss, gradients and one AdamW step of tiny random models, by transformers (and sentence-transformers' loss)."""
+
+import shutil
+
+import sentence_transformers
+import torch
+import transformers
+from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+
+from families import DECODER, OPTIMIZER, VOCAB, adamw
+from fixture import ROOT, number, numbers, perturb, random_tokens, summaries, write_fixture
+from label_heads import GPT2, PAD
+
+RECIPE = (
+    "random weights as in families.py, float32, eager attention, eval mode; every document alone and unpadded, so that no padding is in a sum; "
+    "gradients of the mean loss; then one torch.optim.AdamW step as in families.py"
+)
+BERT = dict(
+    vocab_size=VOCAB, hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=4, max_position_embeddings=64,
+    hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+)  # fmt: skip
+GPT2 = dict(GPT2, n_layer=1)
+LLAMA = dict(DECODER, num_hidden_layers=1)
+LENGTHS = [9, 12, 7, 10]
+IGNORED = -100
+
+# name: (task, class, options of its config, what the documents are labelled with)
+CASES = {
+    "gpt2-tokens": ("token-classification", "GPT2ForTokenClassification", dict(GPT2, classifier_dropout=0.0), None),
+    "llama-tokens": ("token-classification", "LlamaForTokenClassification", LLAMA, None),
+    "bert-tokens": ("token-classification", "BertForTokenClassification", BERT, None),
+    "gpt2-answers": ("question-answering", "GPT2ForQuestionAnswering", GPT2, [[2, 4], [0, 0], [6, 6], [3, 9]]),
+    "bert-answers": ("question-answering", "BertForQuestionAnswering", BERT, [[2, 4], [0, 0], [6, 6], [3, 9]]),
+    "bert-choices": ("multiple-choice", "BertForMultipleChoice", BERT, [1, 0]),
+    "gpt2-embeddings-mean": ("sentence-embeddings", "GPT2Model", GPT2, "mean"),
+    "llama-embeddings-last": ("sentence-embeddings", "LlamaModel", LLAMA, "last"),
+    "bert-embeddings-first": ("sentence-embeddings", "BertModel", BERT, "first"),
+}
+NUM_TAGS = 5
+
+
+def build(class_name, options, task):
+    cls = getattr(transformers, class_name)
+    labels = dict(num_labels=NUM_TAGS) if task == "token-classification" else {}
+    kind = dict(add_pooling_layer=False) if class_name == "BertModel" else {}
+    return cls._from_config(cls.config_class(**{**options, "pad_token_id": PAD, **labels}), attn_implementation="eager", **kind).eval()
+
+
+def one(ids):
+    return torch.tensor([ids])
+
+
+def token_losses(model, documents, tags):
+    """Mean over all tagged tokens; logits of every document."""
+    logits = [model(input_ids=one(ids)).logits[0] for ids in documents]
+    wanted = torch.tensor(sum(tags, []))
+    return torch.nn.functional.cross_entropy(torch.cat(logits), wanted, ignore_index=IGNORED), logits
+
+
+def answer_losses(model, documents, spans):
+    outputs = [model(input_ids=one(ids), start_positions=torch.tensor([s]), end_positions=torch.tensor([e])) for ids, (s, e) in zip(documents, spans)]
+    logits = [torch.stack([o.start_logits[0], o.end_logits[0]], -1) for o in outputs]
+    return torch.stack([o.loss for o in outputs]).mean(), logits
+
+
+def choice_losses(model, documents, answers):
+    """Two choices for each question; documents of one question have the same length here, since transformers takes them as one tensor."""
+    groups = [documents[0:2], documents[2:4]]
+    outputs = [model(input_ids=torch.tensor([group]), labels=torch.tensor([answer])) for group, answer in zip(groups, answers)]
+    return torch.stack([o.loss for o in outputs]).mean(), [score.reshape(1) for o in outputs for score in o.logits[0]]
+
+
+def embedding_losses(model, documents, pooling):
+    """Anchor, positive, anchor, positive: MultipleNegativesRankingLoss of sentence-transformers, on our pooled vectors."""
+    hidden = [model(input_ids=one(ids)).last_hidden_state[0] for ids in documents]
+    vectors = [h.mean(0) if pooling == "mean" else h[-1] if pooling == "last" else h[0] for h in hidden]
+    loss = MultipleNegativesRankingLoss(model=torch.nn.Identity())
+    assert loss.scale == 20.0
+    anchors, positives = torch.stack(vectors[0::2]), torch.stack(vectors[1::2])
+    return loss.compute_loss_from_embeddings([anchors, positives], None), vectors
+
+
+LOSSES = {"token-classification": token_losses, "question-answering": answer_losses, "multiple-choice": choice_losses, "sentence-embeddings": embedding_losses}
+
+
+def write_case(name, seed):
+    task, class_name, options, labels = CASES[name]
+    folder = ROOT / "task-heads" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    model = build(class_name, options, task)
+    perturb(model.named_parameters(), seed)
+    model.save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    lengths = [9, 9, 12, 12] if task == "multiple-choice" else LENGTHS
+    rows = (random_tokens((len(lengths), max(lengths)), VOCAB - 1, seed) + 1).tolist()
+    documents = [row[:n] for row, n in zip(rows, lengths)]
+    if task == "token-classification":
+        tags = (random_tokens((len(lengths), max(lengths)), NUM_TAGS + 1, seed + 1) - 1).tolist()
+        labels = [[IGNORED if tag < 0 else tag for tag in row[:n]] for row, n in zip(tags, lengths)]
+    loss, logits = LOSSES[task](model, documents, labels)
+    loss.backward()
+    content = {
+        "task": task,
+        **({"sentenceTransformers": sentence_transformers.__version__} if task == "sentence-embeddings" else {}),
+        "inputIds": documents,
+        "labels": labels,
+        "loss": number(loss.item()),
+        "logits": [numbers(one) for one in logits],
+        "gradients": summaries((key, p.grad) for key, p in model.named_parameters() if p.grad is not None),
+        "optimizer": OPTIMIZER,
+    }
+    adamw(model).step()
+    with torch.no_grad():
+        after = LOSSES[task](model, documents, labels)[0]
+    write_fixture(f"task-heads/{name}/reference.json", f"seed {seed}; {RECIPE}", {**content, "lossAfterStep": number(after.item())})
+
+
+def main():
+    for index, name in enumerate(CASES):
+        write_case(name, seed=740 + index)
+
+
+if __name__ == "__main__":
+    main()
