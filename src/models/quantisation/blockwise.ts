@@ -24,7 +24,7 @@ export function quantiseBlockwise(values: Float32Array, { table, blockSize }: Bl
     const largest = largestMagnitude(values.subarray(start, end));
     absmax[block] = largest;
     const inverse = Math.fround(1 / Math.max(largest, 1e-38));
-    for (let i = start; i < end; i++) codes[i] = find(Math.fround(values[i]! * inverse));
+    for (let i = start; i < end; i++) codes[i] = find(Math.max(-1, Math.min(1, Math.fround(values[i]! * inverse))));
   }
   return { codes, absmax };
 }
@@ -42,16 +42,17 @@ export function largestMagnitude(values: Float32Array): number {
   return largest;
 }
 
-/** The number of boundaries between entries that lie below a value, by halving. */
+/** The number of boundaries between entries that lie below a value of -1 to 1: a table of equal steps says where to begin counting. */
 function nearestIn(table: Float32Array): (value: number) => number {
   const boundaries = Float32Array.from({ length: table.length - 1 }, (_, i) => Math.fround(table[i]! + table[i + 1]!) / 2);
-  const firstStep = 2 ** Math.floor(Math.log2(boundaries.length));
+  const steps = 512; // in one unit
+  const first = Uint8Array.from(
+    { length: 2 * steps + 1 },
+    (_, step) => boundaries.filter((boundary) => boundary < step / steps - 1).length,
+  );
   return (value) => {
-    let below = 0;
-    for (let step = firstStep; step >= 1; step /= 2) {
-      const next = below + step;
-      if (next <= boundaries.length && boundaries[next - 1]! < value) below = next;
-    }
+    let below = first[Math.floor((value + 1) * steps)]!;
+    while (boundaries[below]! < value) below++;
     return below;
   };
 }
