@@ -12,6 +12,12 @@ export interface KeyValues {
   readonly value: Value;
 }
 
+/** Keys and values in front of a block's own. */
+export interface PastKeyValues extends KeyValues {
+  /** They have room for more than there are, so new ones are not joined to them; `present` is then the new ones alone. */
+  readonly isBuffer?: true;
+}
+
 /** Token ids and what else an embedding looks up, int64 [B, T]. */
 export interface EmbeddingInput {
   readonly inputIds: Value;
@@ -31,7 +37,7 @@ export interface BlockInput {
   /** Additive masks of the layer's kind, one for each chunk of queries: [B, 1, 1, t, keys up to the end of the chunk]. */
   readonly masks: readonly Value[];
   /** Keys and values of earlier tokens when decoding with a cache, or what a method puts in front. */
-  readonly past?: KeyValues;
+  readonly past?: PastKeyValues;
   /** Where the stack has distance buckets: int64 [T + keys], see `layers/relative-bias.ts`. */
   readonly distanceBuckets?: Value;
   /** What the encoder made of its tokens, for the cross-attention of an encoder-decoder. */
@@ -48,7 +54,7 @@ export interface EncoderOutput {
 
 export interface BlockOutput {
   readonly hidden: Value;
-  /** Keys and values of all tokens so far. */
+  /** Keys and values of all tokens so far; of the new ones where the past is a buffer. */
   readonly present: KeyValues;
 }
 

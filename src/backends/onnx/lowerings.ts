@@ -6,12 +6,13 @@ import { addDims, type Dim, type Shape, sizeOf } from "../../tensor/shape.ts";
 import type { DeviceName } from "../registry.ts";
 import type { Emitter } from "./emitter.ts";
 import { onnxDataType } from "./onnx-schema.ts";
+import { dequantizeNf4, emitQuantisedProduct } from "./quantised.ts";
 
 export interface LoweringContext {
   readonly node: Node;
   readonly emitter: Emitter;
   readonly device: DeviceName;
-  /** Names of the operands. */
+  /** Names of the operands; of a product with a quantised weight, those of x and of the weight's codes and scales. */
   readonly inputs: readonly string[];
   /** Names that the results must have. */
   readonly outputs: readonly string[];
@@ -146,7 +147,9 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
     emitCast(emitter, x!, { from: node.inputs[0]!.dtype, to: node.attributes.dtype as DType, outputs });
   },
 
-  matmul({ node, emitter, inputs, outputs }) {
+  matmul(context) {
+    const { node, emitter, inputs, outputs } = context;
+    if (inputs.length === 3) return emitQuantisedProduct(context);
     const { transposeA, transposeB, alpha } = node.attributes as { transposeA: boolean; transposeB: boolean; alpha: number };
     if (!transposeA && !transposeB && alpha === 1) emitter.emit("MatMul", inputs, { outputs });
     else
@@ -224,6 +227,8 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
   broadcastTo({ node, emitter, inputs: [x], outputs }) {
     emitter.emit("Expand", [x!, emitter.shape(node.attributes.shape as Shape)], { outputs });
   },
+
+  dequantizeNf4,
 
   gather({ emitter, inputs, outputs }) {
     emitter.emit("Gather", inputs, { outputs, attributes: { axis: 0 } });
