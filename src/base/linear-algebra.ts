@@ -128,8 +128,15 @@ const residualTolerance = 1e-9;
  * The largest `rank` singular values and their vectors: u [rows, rank], v [columns, rank]. Block Krylov iteration from a
  * fixed random start (Musco and Musco 2015, https://arxiv.org/abs/1504.05477), continued until the residuals are below
  * 1e-9 of the largest singular value; where the space grows too large for that to pay, all singular values are found.
+ * @param mostBlocks steps after which what was found is good enough: for values that hardly fall, which take many steps to tell apart
  */
-export function truncatedSvd(matrix: Float64Array, rows: number, columns: number, rank: number): SingularValues {
+export function truncatedSvd(
+  matrix: Float64Array,
+  rows: number,
+  columns: number,
+  rank: number,
+  { mostBlocks = Number.POSITIVE_INFINITY }: { mostBlocks?: number } = {},
+): SingularValues {
   const smaller = Math.min(rows, columns);
   const block = rank + oversampling;
   const random = createRandom(0);
@@ -143,7 +150,7 @@ export function truncatedSvd(matrix: Float64Array, rows: number, columns: number
     const ritz = multiply(basis, kept.v, { rows: columns, inner: width, columns: rank });
     const back = multiply(transpose(matrix, rows, columns), kept.u, { rows: columns, inner: rows, columns: rank });
     const residual = back.reduce((worst, value, i) => Math.max(worst, Math.abs(value - ritz[i]! * kept.s[i % rank]!)), 0);
-    if (residual <= residualTolerance * s[0]!) return { ...kept, v: ritz };
+    if (residual <= residualTolerance * s[0]! || width >= mostBlocks * block) return { ...kept, v: ritz };
     const newest = basis.filter((_, i) => i % width >= width - block);
     const ahead = multiply(matrix, newest, { rows, inner: columns, columns: block });
     fresh = multiply(transpose(matrix, rows, columns), ahead, { rows: columns, inner: rows, columns: block });

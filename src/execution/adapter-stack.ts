@@ -25,6 +25,7 @@ export async function stackAdapters(
     };
     if (method.name !== lora.name) refuse(`this is a ${method.name} adapter, not LoRA`);
     const attached = method.attach(target, config);
+    if (attached.changedBase && attached.changedBase.size > 0) refuse("its start changed the base's weights");
     const whole = target.parameters.find((parameter) => attached.trains(parameter.name));
     if (whole) refuse(`it trains ${whole.name} whole (modules_to_save)`);
     const foreign = attached.added.find((parameter) => !/\.lora_[AB]\.weight$/.test(parameter.name));

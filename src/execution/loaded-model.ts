@@ -4,6 +4,7 @@ import type { Backend } from "../backends/backend.ts";
 import type { Folder } from "../base/byte-source.ts";
 import { CheckpointError } from "../base/errors.ts";
 import { createRandom } from "../base/random.ts";
+import type { Batch } from "../data/batch.ts";
 import { loadTokenizer, type Tokenizer } from "../data/tokenizers/tokenizer.ts";
 import { forTask } from "../methods/for-task.ts";
 import type { AttachedMethod, Method, MethodTarget } from "../methods/method.ts";
@@ -19,6 +20,7 @@ import type { Adapter } from "./adapter-files.ts";
 import { stackAdapters } from "./adapter-stack.ts";
 import { type BaseRecord, checkBase } from "./base-record.ts";
 import { type WeightSource, weightsOf } from "./checkpoint-weights.ts";
+import { observeInputs } from "./layer-inputs.ts";
 import { loadParameters, type ParameterStore } from "./parameter-store.ts";
 import { checkFreezesBase, openQuantisedBase, type QuantisedCache, type QuantizationConfig } from "./quantised-base.ts";
 
@@ -44,6 +46,8 @@ export interface OpenModelOptions {
   readonly adapter?: Adapter;
   /** Several LoRA adapters at once; the decoder's `reset` says which acts. */
   readonly adapters?: readonly Adapter[];
+  /** Batches of the training data, for methods whose start is found in them. */
+  trainingBatches?(base: Pick<LoadedModel, "model" | "tokenizer">): readonly Batch[];
   readonly seed?: number;
   /** Holds the frozen weights of linear layers as codes. Where absent: as when the adapter was trained. */
   readonly quantization?: QuantizationConfig | undefined;
@@ -90,19 +94,24 @@ export async function openModel(options: OpenModelOptions): Promise<LoadedModel>
   const linears = description.linears.filter(({ module }) => !isNew(model, module));
   const quantised =
     quantization && (await openQuantisedBase({ config: quantization, linears, source, folder, cache: options.quantisedCache }));
-  const target: MethodTarget = { model, ...description, linears, tokenizer, ...(quantised && { quantised: quantised.roundTrip }) };
+  const target: MethodTarget = { model, ...description, linears, tokenizer, ...(quantised && { quantised }) };
   const chosen = adapter ?? method;
-  const single = chosen ? forTask(chosen.method.attach(target, chosen.config), { model, peftTaskType: task.peftTaskType }) : untouched;
+  const loading = { specs: description.parameters, source, storable: backend.storable, quantised };
+  const bareStore =
+    !adapter && method?.method.readsData?.(method.config)
+      ? await loadParameters({ ...loading, method: untouched, random: createRandom(seed) })
+      : undefined;
+  const attach = async ({ method: of, config }: NonNullable<typeof chosen>): Promise<AttachedMethod> => {
+    if (!bareStore) return of.attach(target, config);
+    const batches = options.trainingBatches!({ model, tokenizer });
+    return of.attachToData!(target, config, await observeInputs({ backend, model, store: bareStore, linears, batches }));
+  };
+  const single = chosen ? forTask(await attach(chosen), { model, peftTaskType: task.peftTaskType }) : untouched;
   if (quantization && method) checkFreezesBase(single, { method: method.method, linears });
   const attached = adapters ? await stackAdapters(target, { adapters, source }) : single;
   const store = await loadParameters({
-    specs: description.parameters,
-    method: attached,
-    source,
-    random: createRandom(seed),
-    storable: backend.storable,
-    quantised,
-    grouping,
+    ...{ ...loading, method: attached, random: createRandom(seed), grouping },
+    ...(bareStore && { loaded: bareStore.parameters }),
   });
   adapter?.loadInto(store, attached);
   return { backend, checkpoint, model, tokenizer, method: attached, store, base, fresh: fresh.map(({ name }) => name) };

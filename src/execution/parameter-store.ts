@@ -63,6 +63,8 @@ export interface LoadParametersOptions {
   readonly storable: readonly DType[];
   /** Holds frozen weights of linear layers as codes. */
   readonly quantised?: QuantisedBase | undefined;
+  /** Frozen parameters that are in memory already. */
+  readonly loaded?: ReadonlyMap<string, StoredParameter>;
   /** Learning rates and weight decays of their own; none where absent. */
   readonly grouping?: Grouping | undefined;
 }
@@ -87,9 +89,9 @@ export async function loadParameters(options: LoadParametersOptions): Promise<Pa
       parameters.set(spec.name, { spec, storage: float32, tensor: { dtype: "float32", dims: spec.shape, data }, gradient });
     } else {
       const made = await (added ? added.initialise(random, base, held) : method.changedBase?.get(spec.name)?.(base, random));
-      const stored = await loadFrozen(spec, { ...options, made });
+      const stored = (made ? undefined : options.loaded?.get(spec.name)) ?? (await loadFrozen(spec, { ...options, made }));
       for (const { data } of Object.values(namedTensors(spec.name, stored))) frozenBytes += data.byteLength;
-      parameters.set(spec.name, { spec, ...stored });
+      parameters.set(spec.name, { ...stored, spec });
     }
   }
   return {

@@ -34,6 +34,8 @@ export interface QuantisedBase {
   readonly config: QuantizationConfig;
   /** Undefined for parameters that stay as in the checkpoint. */
   storageOf(parameter: string): QuantisedStorage | undefined;
+  /** Of a code. */
+  readonly bits: number;
   /** A weight as its codes have it. */
   roundTrip(weight: Float32Array, linear: LinearModule): Float32Array;
   /** The codes of a weight as it is in the checkpoint. */
@@ -82,6 +84,7 @@ export async function openQuantisedBase({ config, linears, source, folder, cache
   const file = cache && (await openCached({ config, folder, cache, weights, quantise }));
   return {
     config,
+    bits: format.bits,
     storageOf: (name) => weights.get(name)?.storage,
     roundTrip(weight, { module }) {
       const { storage, shape } = weights.get(`${module}.weight`)!;

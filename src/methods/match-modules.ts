@@ -21,7 +21,14 @@ export function selectModules(
   if (targets === "all-linear") return [...modules];
   if (typeof targets === "string") {
     const chosen = modules.filter((module) => new RegExp(`^(?:${targets})$`).test(module));
-    if (chosen.length === 0) throw new ConfigError(`method.${field}: the pattern /${targets}/ matches no ${kind}. ${known}`);
+    if (chosen.length === 0) {
+      const words = targets.match(/[a-z_]\w*/gi) ?? [];
+      const nearest = words.map((word) => nearestName(word, lastParts(modules))).filter((name) => name !== undefined);
+      const hint = nearest.length > 0 ? ` Did you mean "${[...new Set(nearest)].join('", "')}"?` : "";
+      throw new ConfigError(
+        `method.${field}: the pattern /${targets}/ matches no ${kind}.${hint} It has to match the whole name, such as ${modules[0]}. ${known}`,
+      );
+    }
     return chosen;
   }
   const problems = targets

@@ -20,8 +20,12 @@ export interface MethodTarget {
   readonly model: Model;
   readonly parameters: readonly ParameterSpec[];
   readonly linears: readonly LinearModule[];
-  /** A weight as a quantised base would have it; absent where the base is not quantised. */
-  quantised?(weight: Float32Array, linear: LinearModule): Float32Array;
+  /** The quantised base; absent where the base is held in floating point. */
+  readonly quantised?: {
+    readonly bits: number;
+    /** A weight in its own layout as its codes have it. */
+    roundTrip(weight: Float32Array, linear: LinearModule): Float32Array;
+  };
   /** Absent where a model is opened without its tokenizer. */
   readonly tokenizer?: Pick<Tokenizer, "encode" | "idOf">;
 }
@@ -52,6 +56,14 @@ export interface AttachedMethod {
 export interface VirtualPositions {
   readonly count: number;
   readonly as: "embeddings" | "keyValues";
+}
+
+/** What the linear layers of the base read from the training data. */
+export interface ObservedInputs {
+  /** Layers in order of use; those of a group read the same values. */
+  readonly groups: readonly (readonly LinearModule[])[];
+  /** The training batches again and again; of each, for every group, the rows [tokens, inFeatures] that stand for supervised or for all tokens. */
+  batches(tokens: "supervised" | "all"): AsyncIterable<readonly Float32Array[]>;
 }
 
 /** @throws ConfigError if that many virtual tokens leave no room for others */
@@ -96,6 +108,9 @@ export interface Method<Config = any> {
   readonly paper?: string;
   readonly configSchema: z.ZodType<Config>;
   attach(target: MethodTarget, config: Config): AttachedMethod;
+  /** True if the configuration asks for a start that is found in the training data; then `attachToData` takes the place of `attach`. */
+  readsData?(config: Config): boolean;
+  attachToData?(target: MethodTarget, config: Config, inputs: ObservedInputs): Promise<AttachedMethod>;
   /** Reads adapter_config.json of this kind: PEFT's `peft_type`, or `adapterhub:` and an architecture. Absent where there is no such file. */
   readonly peftType?: string;
   fromPeft?(config: Readonly<Record<string, unknown>>): Config;

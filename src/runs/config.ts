@@ -179,8 +179,8 @@ function explain(issue: z.core.$ZodIssue, raw: unknown): string[] {
     });
   }
   const registry = registries[String(issue.path[0])];
-  if (issue.code === "invalid_union" && registry && issue.path.length <= 2) {
-    const key = chosenBy(issue.path[0]);
+  const key = chosenBy(issue.path[0]);
+  if (issue.code === "invalid_union" && registry && (issue.path.length === 1 || (issue.path.length === 2 && issue.path[1] === key))) {
     const given = valueAt(raw, [issue.path[0]!, key]);
     const names = registry.map(({ name }) => name);
     const nearest = nearestName(String(given), names);

@@ -1,7 +1,7 @@
 /** From a configuration to data, model and plan; nothing is trained or written yet. */
 import { ConfigError } from "../base/errors.ts";
 import { lookUp } from "../base/registry.ts";
-import type { Batch } from "../data/batch.ts";
+import type { Batch, TokenizedExample } from "../data/batch.ts";
 import { makeBatches } from "../data/batches.ts";
 import type { Dataset, SourceRow } from "../data/dataset.ts";
 import { type LoadedModel, openModel, untouched, withoutMethod } from "../execution/loaded-model.ts";
@@ -10,6 +10,7 @@ import { SegmentedTrainingEngine } from "../execution/training-engine.ts";
 import type { Method } from "../methods/method.ts";
 import { methods } from "../methods/registry.ts";
 import { embeddingNoise, residualDropout } from "../methods/regularisers.ts";
+import type { Model } from "../models/model.ts";
 import type { Objective } from "../objectives/objective.ts";
 import { objectives } from "../objectives/registry.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
@@ -70,6 +71,21 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
   const method = lookUp("method", methods as readonly Method[], config.method.name);
   const folder = await environment.openModelFolder(config.model);
   const task = await bindTask(config, { folder, rows: rows.train });
+  const prepareWith =
+    ({ model, tokenizer }: Pick<LoadedModel, "model" | "tokenizer">, maxLength: number) =>
+    (source: readonly SourceRow[], format: string): Dataset =>
+      task.prepare(source, { tokenizer, model, format, lossOn: config.data.lossOn, maxLength, overlong: config.data.overlong });
+  const { batchSize, gradientAccumulationSteps, seed } = training;
+  const batchesOf = (examples: readonly TokenizedExample[], { epoch, maxLength }: { epoch: number; maxLength: number }): Batch[] =>
+    makeBatches({
+      examples: task.forEpoch?.(examples, { seed, epoch }) ?? examples,
+      collator: task.collator,
+      batchSize,
+      maxLength,
+      packing: config.data.packing,
+      lengthBucketing: config.data.lengthBucketing,
+      shuffle: { seed, epoch },
+    });
   const loaded = await openModel({
     ...{ folder, backend, task },
     method: { method, config: config.method },
@@ -77,18 +93,15 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
     seed: training.seed,
     ...{ quantization: config.quantization, quantisedCache: environment.quantisedCache },
     grouping: createGrouping(config.optimizer),
+    trainingBatches(base) {
+      const maxLength = longestSequence(config, base.model);
+      return batchesOf(prepareWith(base, maxLength)(rows.train, config.data.format).examples, { epoch: 0, maxLength });
+    },
   });
-  const { model, tokenizer, store } = loaded;
+  const { model, store } = loaded;
   const virtual = loaded.method.virtualTokens?.count ?? 0;
-  const room = model.maxPositionEmbeddings - virtual;
-  const maxLength = config.data.maxLength ?? Math.min(512, room);
-  if (maxLength > room)
-    throw new ConfigError(
-      `data.maxLength: ${maxLength} is above the model's limit of ${model.maxPositionEmbeddings} positions (max_position_embeddings)${virtual > 0 ? `, of which ${virtual} are virtual tokens` : ""}.`,
-    );
-
-  const prepare = (source: readonly SourceRow[], format: string): Dataset =>
-    task.prepare(source, { tokenizer, model, format, lossOn: config.data.lossOn, maxLength, overlong: config.data.overlong });
+  const maxLength = longestSequence(config, model, virtual);
+  const prepare = prepareWith(loaded, maxLength);
   const train = prepare(rows.train, config.data.format);
   /** The same every time it is measured, where a task draws something anew for every epoch. */
   const prepareHeldOut = (source: readonly SourceRow[], format: string): Dataset | undefined => {
@@ -133,21 +146,13 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
     loaded: withoutMethod(loaded),
     engine: new SegmentedTrainingEngine({ ...engineOptions, method: untouched }),
   });
-  const { batchSize, gradientAccumulationSteps, seed } = training;
-  const batchesForEpoch = (epoch: number): Batch[] => {
-    const examples = config.update
-      ? withReplay(train.examples, { earlier: earlierExamples, share: config.update.replayShare, seed, epoch })
-      : train.examples;
-    return makeBatches({
-      examples: task.forEpoch?.(examples, { seed, epoch }) ?? examples,
-      collator: task.collator,
-      batchSize,
-      maxLength,
-      packing: config.data.packing,
-      lengthBucketing: config.data.lengthBucketing,
-      shuffle: { seed, epoch },
-    });
-  };
+  const batchesForEpoch = (epoch: number): Batch[] =>
+    batchesOf(
+      config.update
+        ? withReplay(train.examples, { earlier: earlierExamples, share: config.update.replayShare, seed, epoch })
+        : train.examples,
+      { epoch, maxLength },
+    );
   const stepsPerEpoch = Math.ceil(batchesForEpoch(0).length / gradientAccumulationSteps);
   const totalSteps = training.maxSteps ?? Math.max(1, Math.round((training.epochs ?? 1) * stepsPerEpoch));
   const average = training.average && createWeightAverage({ vectors, config: training.average, totalSteps });
@@ -174,4 +179,15 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
       (optimizer.ownLearningRate?.(config.optimizer, step + 1) ?? config.optimizer.learningRate) *
       schedule.factor(config.schedule, { step, totalSteps }),
   };
+}
+
+/** @throws ConfigError if data.maxLength is above what the model takes beside its virtual tokens */
+function longestSequence({ data }: RunConfig, { maxPositionEmbeddings }: Model, virtual = 0): number {
+  const room = maxPositionEmbeddings - virtual;
+  const maxLength = data.maxLength ?? Math.min(512, room);
+  if (maxLength > room)
+    throw new ConfigError(
+      `data.maxLength: ${maxLength} is above the model's limit of ${maxPositionEmbeddings} positions (max_position_embeddings)${virtual > 0 ? `, of which ${virtual} are virtual tokens` : ""}.`,
+    );
+  return maxLength;
 }

@@ -57,7 +57,7 @@ export async function openTinyModel(options: OpenOptions) {
   const quantised =
     options.quantization &&
     (await openQuantisedBase({ config: options.quantization, linears, source, folder: openFolder(folder), cache: options.cache }));
-  const method = attach({ model, parameters, linears, ...(quantised && { quantised: quantised.roundTrip }) });
+  const method = attach({ model, parameters, linears, ...(quantised && { quantised }) });
   const named: Readonly<Record<string, unknown>> = { name: "adamw", ...options.optimizer };
   const optimizer = lookUp("optimizer", optimizers as readonly Optimizer[], String(named.name));
   const config = optimizer.configSchema.parse(named) as GroupConfig;

@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { checkNotQuantised, mergedParameter } from "../../src/execution/adapter-files.ts";
+import { checkNotQuantised, encodeAdapter, mergedParameter, readAdapter } from "../../src/execution/adapter-files.ts";
 import { untouched } from "../../src/execution/loaded-model.ts";
 import { readParameter } from "../../src/execution/parameter-store.ts";
 import { checkFreezesBase } from "../../src/execution/quantised-base.ts";
@@ -13,6 +13,7 @@ import { methods } from "../../src/methods/registry.ts";
 import { describeModel } from "../../src/models/segments.ts";
 import { openFolder } from "../../src/platform/node/files.ts";
 import { createQuantisedCache } from "../../src/platform/node/quantised-cache.ts";
+import { openRunFolder } from "../../src/platform/node/run-folder.ts";
 import { batchOf, openTinyModel, reference } from "../conformance/tiny-model.ts";
 
 const temporary = mkdtempSync(join(tmpdir(), "tunesmith-quantised-"));
@@ -100,6 +101,44 @@ describe("the copy on disk", () => {
     ]);
     await open("damaged", notices);
     expect(notices).toHaveLength(3);
+  });
+});
+
+describe.each(["pissa", "olora", "loftq"] as const)("a start by %s", (initLoraWeights) => {
+  const folder = `${reference}families/llama`;
+  const options = { rank: 4, initLoraWeights, loftqIter: 3 };
+  const open = (attached: ReturnType<typeof attach>) => openTinyModel({ folder, quantization: nf4, attach: attached });
+  const loss = async ({ engine }: Awaited<ReturnType<typeof open>>) => (await engine.evaluate(batch)).lossSum;
+
+  // olora takes columns that carry no more than others, so it brings nothing nearer.
+  if (initLoraWeights !== "olora")
+    it("begins nearer to the base than its codes are", async () => {
+      const [started, plain] = [await open(attach("lora", options)), await open(attach("lora", { rank: 4 }))];
+      const { store } = await openTinyModel({ folder, attach: () => untouched });
+      const distance = ({ store: of, method }: typeof started) => {
+        let sum = 0;
+        for (const [name, { storage }] of of.parameters) {
+          if (!storage.isQuantised) continue;
+          const weight = readParameter(store.parameters.get(name)!).data;
+          mergedParameter({ name, store: of, method }).data.forEach((value, i) => {
+            sum += (value - weight[i]!) ** 2;
+          });
+        }
+        return Math.sqrt(sum);
+      };
+      expect(distance(started)).toBeLessThan(0.95 * distance(plain));
+    });
+
+  it("is made again when its adapter is opened", async () => {
+    const opened = await open(attach("lora", options));
+    for (const { parameters } of opened.store.groups) for (let i = 0; i < parameters.length; i++) parameters[i]! += 0.01 * Math.sin(i);
+    const path = join(temporary, initLoraWeights);
+    for (const [name, content] of Object.entries(encodeAdapter({ ...opened, baseModel: "base" })))
+      await openRunFolder(path).write(name, content);
+    const adapter = await readAdapter(openFolder(path));
+    const again = await open((target) => adapter.method.attach(target, adapter.config));
+    adapter.loadInto(again.store, again.method);
+    expect(await loss(again)).toBeCloseTo(await loss(opened), 4);
   });
 });
 

@@ -2,9 +2,9 @@
 import { ConfigError } from "../../base/errors.ts";
 import type { Random } from "../../base/random.ts";
 import type { LinearModule } from "../../models/segments.ts";
-import type { AddedParameter, BaseWeights, ParameterData } from "../method.ts";
+import type { AddedParameter, BaseWeights, MethodTarget, ParameterData } from "../method.ts";
 import { alphaOf, type LoraConfig, rankOf } from "./config.ts";
-import { asOutIn, changesBase, type Factors, startFactors } from "./initialisation.ts";
+import { asOutIn, changesBase, type Factors, type Start, startFactors } from "./initialisation.ts";
 
 export interface AdaptedLinear extends LinearModule {
   /** [rank, in]. */
@@ -14,14 +14,21 @@ export interface AdaptedLinear extends LinearModule {
   /** [out]: lengths of the weight's rows; only with DoRA. */
   readonly magnitude: AddedParameter | undefined;
   readonly scale: number;
-  /** A and B as they began; undefined before they were made. */
-  start(): Factors | undefined;
-  /** The base weight without what A and B hold at the start; absent where they hold nothing. */
+  /** A and B as they began, and what they took out of the base; undefined before they were made. */
+  start(): Start | undefined;
+  /** The base weight without what was taken out of it; absent where nothing is. */
   readonly residual?: (base: BaseWeights, random: Random) => Promise<Float32Array>;
 }
 
+export interface AdaptOptions {
+  readonly config: LoraConfig;
+  /** A by module, where the method found it in data. */
+  readonly given: ReadonlyMap<string, Float32Array>;
+  readonly quantised: MethodTarget["quantised"];
+}
+
 /** @throws ConfigError if the rank is above the size of the weight */
-export function adaptLinear(linear: LinearModule, config: LoraConfig): AdaptedLinear {
+export function adaptLinear(linear: LinearModule, { config, given, quantised }: AdaptOptions): AdaptedLinear {
   const { module, inFeatures, outFeatures } = linear;
   const rank = rankOf(config, module);
   if (rank > Math.min(inFeatures, outFeatures)) {
@@ -30,10 +37,11 @@ export function adaptLinear(linear: LinearModule, config: LoraConfig): AdaptedLi
     );
   }
   const scale = alphaOf(config, module) / (config.useRslora ? Math.sqrt(rank) : rank);
-  let factors: Factors | undefined;
-  const begin = async (random: Random, base: BaseWeights): Promise<Factors> => {
+  let factors: Start | undefined;
+  const begin = async (random: Random, base: BaseWeights): Promise<Start> => {
     const weight = async (): Promise<Float64Array> => asOutIn((await base(`${module}.weight`)).data, linear);
-    factors ??= await startFactors({ name: config.initLoraWeights, linear, rank, scale, random, weight });
+    const { initLoraWeights: name, loftqIter } = config;
+    factors ??= await startFactors({ name, loftqIter, linear, rank, scale, random, weight, quantised, given: given.get(module) });
     return factors;
   };
   const parameter = (name: string, shape: number[], initialise: AddedParameter["initialise"]): AddedParameter => ({
@@ -45,15 +53,16 @@ export function adaptLinear(linear: LinearModule, config: LoraConfig): AdaptedLi
     a: parameter("lora_A.weight", [rank, inFeatures], async (random, base) => (await begin(random, base)).a),
     b: parameter("lora_B.weight", [outFeatures, rank], async (random, base) => (await begin(random, base)).b),
     magnitude: config.useDora
-      ? parameter("lora_magnitude_vector", [outFeatures], async (_, base) =>
-          rowNorms(asOutIn((await base(`${module}.weight`)).data, linear), inFeatures),
-        )
+      ? parameter("lora_magnitude_vector", [outFeatures], async (random, base, held) => {
+          const [{ a, b }, { data }] = [await begin(random, base), await held(`${module}.weight`)];
+          return rowNorms(asOutIn(addProduct(data, { linear, a, b, scale }), linear), inFeatures);
+        })
       : undefined,
     start: () => factors,
-    ...(changesBase(config.initLoraWeights) && {
+    ...(changesBase(config) && {
       residual: async (base, random) => {
-        const [{ a, b }, { data }] = [await begin(random, base), await base(`${module}.weight`)];
-        return addProduct(data, { linear, a, b, scale: -scale });
+        const [{ taken }, { data }] = [await begin(random, base), await base(`${module}.weight`)];
+        return addProduct(data, { linear, ...taken!, scale: -scale });
       },
     }),
   };

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { UnsupportedError } from "../../base/errors.ts";
 import { matchesPattern } from "../match-modules.ts";
+import type { MethodTarget } from "../method.ts";
 import type { AdaptedLinear } from "./adapted-linear.ts";
 import { changesBase, initialisations } from "./initialisation.ts";
 
@@ -26,7 +27,29 @@ export const configSchema = z.strictObject({
   initLoraWeights: z
     .enum(initialisations)
     .default("default")
-    .describe("Start of A and B. pissa and olora begin at the base weight's own main directions, which learns faster."),
+    .describe(
+      "Start of A and B. pissa and olora begin at the base weight's own main directions, which learns faster; loftq makes up for what quantization rounds away; eva begins at the main directions of what the layers read from the training data.",
+    ),
+  loftqIter: z.int().positive().default(1).describe("loftq: rounds of quantising the rest and approximating the error; 1 to 5 is usual."),
+  evaConfig: z
+    .strictObject({
+      rho: z
+        .number()
+        .min(1)
+        .default(2)
+        .describe("Layers may get up to this many times the rank, at the cost of others; 1 keeps ranks equal."),
+      tau: z
+        .number()
+        .gt(0)
+        .max(1)
+        .default(0.99)
+        .describe("A direction is found when it turns less than this cosine from one batch to the next."),
+      useLabelMask: z.boolean().default(true).describe("Look at supervised tokens only."),
+      whiten: z.boolean().default(false).describe("Divide directions by the root of their singular values."),
+      adjustScalingFactors: z.boolean().default(true).describe("Keep the scale of the update where a rank changes."),
+    })
+    .prefault({})
+    .describe("Of eva."),
   bias: z.enum(["none", "all", "lora_only"]).default("none").describe("Biases to train beside: none, all, or those of adapted layers."),
   modulesToSave: z.array(z.string()).default([]).describe("Modules to train whole beside the adapter, for example a new head."),
   rankPattern: z.record(z.string(), z.int().positive()).default({}).describe("Ranks for single modules: name pattern -> rank."),
@@ -61,10 +84,11 @@ export function fromPeft(config: Readonly<Record<string, unknown>>): LoraConfig 
       );
   }
   const { init_lora_weights: start } = config;
-  if (typeof start === "string" && changesBase(start.replace(/_niter_\d+$/, "")))
+  if (typeof start === "string" && /^(pissa_niter_\d+|corda|lora_ga)$/.test(start))
     throw new UnsupportedError(
-      `adapter_config.json: init_lora_weights "${start}" belongs to a base whose weights were changed. Save it with path_initial_model_for_weight_conversion, which writes an adapter for the original base.`,
+      `adapter_config.json: init_lora_weights "${start}" belongs to a base whose weights were changed in a way that cannot be repeated here. Save it with path_initial_model_for_weight_conversion, which writes an adapter for the original base.`,
     );
+  const repeated = (["pissa", "olora", "loftq"] as const).find((name) => name === start);
   const layers = config.layers_to_transform;
   return configSchema.parse({
     name: "lora",
@@ -74,6 +98,8 @@ export function fromPeft(config: Readonly<Record<string, unknown>>): LoraConfig 
     targetModules: config.target_modules,
     excludeModules: typeof config.exclude_modules === "string" ? [config.exclude_modules] : (config.exclude_modules ?? []),
     ...(layers !== undefined && layers !== null && { layersToTransform: typeof layers === "number" ? [layers] : layers }),
+    ...(repeated && { initLoraWeights: repeated }),
+    ...(repeated === "loftq" && { loftqIter: (config.loftq_config as { loftq_iter?: number } | undefined)?.loftq_iter ?? 1 }),
     useRslora: config.use_rslora ?? false,
     useDora: config.use_dora ?? false,
     bias: config.bias ?? "none",
@@ -83,11 +109,20 @@ export function fromPeft(config: Readonly<Record<string, unknown>>): LoraConfig 
   });
 }
 
-/** The fields that PEFT 0.21 reads; what is not listed keeps PEFT's default. An adapter whose start changed the base is written as its difference, of twice the rank. */
-export function toPeft(baseModel: string, config: LoraConfig, adapted: readonly AdaptedLinear[]): Record<string, unknown> {
+export interface PeftOptions {
+  readonly adapted: readonly AdaptedLinear[];
+  readonly quantised: MethodTarget["quantised"];
+}
+
+/**
+ * The fields that PEFT 0.21 reads; what is not listed keeps PEFT's default. An adapter whose start changed the base is written as its
+ * difference, of twice the rank; on a quantised base, where codes are no sum, with the name of its start, so that the base can be made again.
+ */
+export function toPeft(baseModel: string, config: LoraConfig, { adapted, quantised }: PeftOptions): Record<string, unknown> {
   const { targetModules } = config;
+  const isStartKept = quantised !== undefined && changesBase(config);
   const lastParts = [...new Set(adapted.map(({ module }) => module.slice(module.lastIndexOf(".") + 1)))];
-  const times = changesBase(config.initLoraWeights) ? 2 : 1;
+  const times = changesBase(config) && !quantised ? 2 : 1;
   const scaled = (values: Readonly<Record<string, number>>, by: number) =>
     Object.fromEntries(Object.entries(values).map(([pattern, value]) => [pattern, value * by]));
   const alphaTimes = config.useRslora ? Math.sqrt(times) : times;
@@ -109,6 +144,14 @@ export function toPeft(baseModel: string, config: LoraConfig, adapted: readonly 
     alpha_pattern: scaled(config.alphaPattern, alphaTimes),
     bias: config.bias,
     fan_in_fan_out: adapted.some(({ layout }) => layout === "in-out"),
-    init_lora_weights: true,
+    init_lora_weights: isStartKept || config.initLoraWeights === "eva" ? config.initLoraWeights : true,
+    ...(config.initLoraWeights === "eva" && { eva_config: evaToPeft(config.evaConfig) }),
+    ...(isStartKept &&
+      config.initLoraWeights === "loftq" && { loftq_config: { loftq_bits: quantised.bits, loftq_iter: config.loftqIter } }),
   };
 }
+
+const evaToPeft = ({ rho, tau, useLabelMask, whiten, adjustScalingFactors }: LoraConfig["evaConfig"]) => ({
+  ...{ rho, tau, use_label_mask: useLabelMask, label_mask_value: -100, whiten },
+  adjust_scaling_factors: adjustScalingFactors,
+});

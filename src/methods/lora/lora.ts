@@ -13,9 +13,10 @@ import type { LinearCall, SegmentBuilder } from "../../models/segment-builder.ts
 import type { Value } from "../../tensor/graph.ts";
 import { add, div, matmul, mul, reduceSum, sqrt, stopGradient, sub } from "../../tensor/ops/index.ts";
 import { selectModules } from "../match-modules.ts";
-import { type AttachedMethod, defineMethod, type MethodTarget, type ParameterData } from "../method.ts";
+import { type AttachedMethod, defineMethod, type MethodTarget, type ObservedInputs, type ParameterData } from "../method.ts";
 import { type AdaptedLinear, adaptLinear, mergeInto, unmergeFrom } from "./adapted-linear.ts";
 import { configSchema, fromPeft, type LoraConfig, toPeft } from "./config.ts";
+import { findStart } from "./eva.ts";
 
 export const lora = defineMethod({
   name: "lora",
@@ -25,53 +26,82 @@ export const lora = defineMethod({
   peftType: "LORA",
   fromPeft,
 
-  attach(target: MethodTarget, config: LoraConfig): AttachedMethod {
-    const adapted = adaptedLinears(target, config);
-    const all = [...adapted.values()];
-    const saved = savedParameters(target, config);
-    const biases = trainedBiases(target, { config, adapted });
-    const linearOf = (name: string): AdaptedLinear | undefined => adapted.get(name.slice(0, name.lastIndexOf(".")));
-
-    return {
-      hooks: {
-        linear(call, build) {
-          const linear = adapted.get(call.module);
-          return linear ? forward(call, { linear, config, build }) : call.output;
-        },
-      },
-      added: all.flatMap(({ a, b, magnitude }) => (magnitude ? [a, b, magnitude] : [a, b])),
-      trains: (name) => isAdapterParameter(name) || saved.has(name) || biases.has(name),
-      learningRateFactor: (name) => (name.endsWith(".lora_B.weight") ? config.loraPlusLrRatio : 1),
-      changedBase: new Map(all.flatMap(({ module, residual }) => (residual ? [[`${module}.weight`, residual] as const] : []))),
-      adapter: {
-        config: (baseModel) => toPeft(baseModel, config, all),
-        fileName: (name) => `base_model.model.${biases.has(name) && linearOf(name) ? name.replace(/bias$/, "base_layer.bias") : name}`,
-        ...(all.some(({ residual }) => residual) && { pack: (tensors) => asDifference(tensors, all) }),
-        merge(name, base, read) {
-          const linear = name.endsWith(".weight") ? linearOf(name) : undefined;
-          if (linear) return mergeInto(base, linear, read);
-          return saved.has(name) ? read(name) : undefined;
-        },
-        // A row that DoRA brought to another length no longer tells its own.
-        ...(!config.useDora && {
-          unmerge(name: string, merged: ParameterData, read: (name: string) => ParameterData) {
-            if (saved.has(name) || biases.has(name))
-              throw new UnsupportedError(
-                `${name} was trained whole (modulesToSave or bias), so the base's values are gone. Take them from the base.`,
-              );
-            const linear = name.endsWith(".weight") ? linearOf(name) : undefined;
-            return linear && unmergeFrom(merged, linear, read);
-          },
-        }),
-      },
-    };
-  },
+  attach: (target: MethodTarget, config: LoraConfig) => attach(target, config),
+  readsData: ({ initLoraWeights }: LoraConfig) => initLoraWeights === "eva",
+  attachToData,
 });
 
+function attach(target: MethodTarget, config: LoraConfig, given: ReadonlyMap<string, Float32Array> = new Map()): AttachedMethod {
+  checkStart(target, { config, given });
+  const adapted = adaptedLinears(target, config, given);
+  const all = [...adapted.values()];
+  const saved = savedParameters(target, config);
+  const biases = trainedBiases(target, { config, adapted });
+  const linearOf = (name: string): AdaptedLinear | undefined => adapted.get(name.slice(0, name.lastIndexOf(".")));
+
+  return {
+    hooks: {
+      linear(call, build) {
+        const linear = adapted.get(call.module);
+        return linear ? forward(call, { linear, config, build }) : call.output;
+      },
+    },
+    added: all.flatMap(({ a, b, magnitude }) => (magnitude ? [a, b, magnitude] : [a, b])),
+    trains: (name) => isAdapterParameter(name) || saved.has(name) || biases.has(name),
+    learningRateFactor: (name) => (name.endsWith(".lora_B.weight") ? config.loraPlusLrRatio : 1),
+    changedBase: new Map(all.flatMap(({ module, residual }) => (residual ? [[`${module}.weight`, residual] as const] : []))),
+    adapter: {
+      config: (baseModel) => toPeft(baseModel, config, { adapted: all, quantised: target.quantised }),
+      fileName: (name) => `base_model.model.${biases.has(name) && linearOf(name) ? name.replace(/bias$/, "base_layer.bias") : name}`,
+      ...(all.some(({ residual }) => residual) && !target.quantised && { pack: (tensors) => asDifference(tensors, all) }),
+      merge(name, base, read) {
+        const linear = name.endsWith(".weight") ? linearOf(name) : undefined;
+        if (linear) return mergeInto(base, linear, read);
+        return saved.has(name) ? read(name) : undefined;
+      },
+      // A row that DoRA brought to another length no longer tells its own.
+      ...(!config.useDora && {
+        unmerge(name: string, merged: ParameterData, read: (name: string) => ParameterData) {
+          if (saved.has(name) || biases.has(name))
+            throw new UnsupportedError(
+              `${name} was trained whole (modulesToSave or bias), so the base's values are gone. Take them from the base.`,
+            );
+          const linear = name.endsWith(".weight") ? linearOf(name) : undefined;
+          return linear && unmergeFrom(merged, linear, read);
+        },
+      }),
+    },
+  };
+}
+
+async function attachToData(target: MethodTarget, asked: LoraConfig, inputs: ObservedInputs): Promise<AttachedMethod> {
+  const { config, given } = await findStart(asked, { modules: chooseModules(target, asked), inputs });
+  return attach(target, config, given);
+}
+
 /** The layers that an adapter reaches, by module. @throws ConfigError if a target matches nothing or a rank is too large */
-export function adaptedLinears(target: Pick<MethodTarget, "model" | "linears">, config: LoraConfig): Map<string, AdaptedLinear> {
+export function adaptedLinears(
+  target: Pick<MethodTarget, "model" | "linears" | "quantised">,
+  config: LoraConfig,
+  given: ReadonlyMap<string, Float32Array> = new Map(),
+): Map<string, AdaptedLinear> {
   const chosen = chooseModules(target, config);
-  return new Map(target.linears.filter(({ module }) => chosen.has(module)).map((linear) => [linear.module, adaptLinear(linear, config)]));
+  const options = { config, given, quantised: target.quantised };
+  return new Map(target.linears.filter(({ module }) => chosen.has(module)).map((linear) => [linear.module, adaptLinear(linear, options)]));
+}
+
+/** @throws ConfigError if the start needs what is not there */
+function checkStart(
+  { quantised }: MethodTarget,
+  { config, given }: { config: LoraConfig; given: ReadonlyMap<string, Float32Array> },
+): void {
+  const { initLoraWeights: start } = config;
+  if (start === "loftq" && !quantised)
+    throw new ConfigError(
+      "method.initLoraWeights: loftq starts from what a quantised base rounds away, and this base is not quantised. Add quantization: { format: nf4 }, or choose another start.",
+    );
+  if (start === "eva" && given.size === 0)
+    throw new ConfigError("method.initLoraWeights: eva starts from training data, which are not there. Choose another start.");
 }
 
 interface ForwardOptions {

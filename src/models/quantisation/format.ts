@@ -14,6 +14,8 @@ export interface QuantisedStorage extends ParameterStorage {
 export interface QuantisationFormat<Config = any> {
   readonly name: string;
   readonly summary: string;
+  /** Of a code. */
+  readonly bits: number;
   readonly paper: string;
   readonly configSchema: z.ZodType<Config>;
   storage(config: Config, layout: LinearLayout): QuantisedStorage;

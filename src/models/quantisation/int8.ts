@@ -13,6 +13,7 @@ const largest = 127;
 
 export const int8 = defineFormat({
   name: "int8",
+  bits: 8,
   summary: "8-bit integers with one scale for each output: a quarter of the memory of float32 weights, nearly their precision.",
   paper: "https://arxiv.org/abs/2208.07339",
   configSchema: z.strictObject({ format: z.literal("int8") }),

@@ -16,10 +16,7 @@ import { defineFormat, outIn, turned } from "./format.ts";
 const configSchema = z.strictObject({
   format: z.literal("nf4"),
   doubleQuantization: z.boolean().default(true).describe("Quantise the scales too: 4.13 bits a weight instead of 4.5."),
-  blockSize: z
-    .union([z.literal(32), z.literal(64), z.literal(128), z.literal(256)])
-    .default(64)
-    .describe("Weights that share one scale; smaller is closer to the original."),
+  blockSize: z.literal([32, 64, 128, 256]).default(64).describe("Weights that share one scale; smaller is closer to the original."),
 });
 
 /** Scales that share one scale of their own. */
@@ -28,6 +25,7 @@ const dynamicMap = createDynamicMap();
 
 export const nf4 = defineFormat({
   name: "nf4",
+  bits: 4,
   summary: "4-bit NormalFloat: an eighth of the memory of float32 weights.",
   paper: "https://arxiv.org/abs/2305.14314",
   configSchema,
