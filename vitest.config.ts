@@ -6,5 +6,6 @@ export default defineConfig({
     // Two workers: each already keeps the cores busy through ONNX Runtime's threads.
     maxWorkers: 2,
     testTimeout: 120_000,
+    hookTimeout: 120_000,
   },
 });

@@ -64,10 +64,11 @@ if (job.kind === "matmul") {
   });
 } else {
   const { backend, model, store } = await openRandomLlama({ shape: shape135m, method: "lora", weights: job.weights });
-  const decoder = await createDecoder({ backend, model, method: untouched, store });
-  await decoder.feed(Array.from({ length: 32 }, (_, i) => i));
-  await decoder.feed([1]);
+  const decoder = await createDecoder({ backend, model, method: untouched, store, weights: "packed" });
+  await decoder.prepare([{}]);
+  await decoder.step([Array.from({ length: 32 }, (_, i) => i)]);
+  await decoder.step([[1]]);
   const started = performance.now();
-  for (let i = 0; i < job.tokens; i++) await decoder.feed([i]);
+  for (let i = 0; i < job.tokens; i++) await decoder.step([[i]]);
   print({ tokensPerSecond: job.tokens / ((performance.now() - started) / 1000) });
 }

@@ -2,8 +2,9 @@
 import { createOnnxBackend } from "../src/backends/onnx/backend.ts";
 import { createRandom } from "../src/base/random.ts";
 import type { Batch, TokenRows } from "../src/data/batch.ts";
+import type { WeightSource } from "../src/execution/checkpoint-weights.ts";
 import { createOptimizerOnGroups } from "../src/execution/optimizer-on-groups.ts";
-import { loadParameters, type WeightSource } from "../src/execution/parameter-store.ts";
+import { loadParameters } from "../src/execution/parameter-store.ts";
 import { SegmentedTrainingEngine } from "../src/execution/training-engine.ts";
 import type { Method } from "../src/methods/method.ts";
 import { methods } from "../src/methods/registry.ts";

@@ -43,13 +43,22 @@ export interface DeviceMemory {
   download(tensor: DeviceTensor): Promise<HostTensor>;
 }
 
+export interface CompileOptions {
+  /** For error messages. */
+  readonly name?: string;
+  /** Values of graph inputs that never change; runs do not give them. The backend may lay them out as suits it, and keeps a copy. */
+  readonly constants?: ReadonlyMap<string, HostTensor>;
+  /** Hold on to working memory between runs. Worth its size where a large graph runs again and again. */
+  readonly keepsMemory?: boolean;
+}
+
 export interface Backend {
   readonly name: string;
   /** Element types in which weights may be handed over. */
   readonly storable: readonly DType[];
-  /** Graphs that print alike share one executable.
+  /** Graphs that print alike share one executable, unless they have constants.
    * @throws BackendError naming the operation, if the device lacks one */
-  compile(graph: Graph, options?: { readonly name?: string }): Promise<Executable>;
+  compile(graph: Graph, options?: CompileOptions): Promise<Executable>;
   /** Where results can stay; absent where the device computes in the host's memory. */
   readonly deviceMemory?: DeviceMemory;
 }

@@ -8,9 +8,11 @@ import type { Backend, HostTensor } from "./backend.ts";
 export const referenceBackend: Backend = {
   name: "reference",
   storable: ["float32"],
-  compile: async (graph, { name = "graph" } = {}) => ({
+  compile: async (graph, { name = "graph", constants = new Map() } = {}) => ({
     async run(inputs, outputs = {}) {
-      const arrays = Object.fromEntries(Object.entries(inputs).map(([input, tensor]) => [input, toReference(tensor as HostTensor)]));
+      const arrays = Object.fromEntries(
+        [...Object.entries(inputs), ...constants].map(([input, tensor]) => [input, toReference(tensor as HostTensor)]),
+      );
       const results = interpret(graph, arrays);
       return Object.fromEntries(
         [...graph.outputs].map(([output, { dtype }]) => {

@@ -12,12 +12,15 @@ import { isFolder, openFolder } from "../platform/node/files.ts";
 import { hashFile } from "../platform/node/folder-shelf.ts";
 import { downloadModel, isHubName } from "../platform/node/hub.ts";
 import { loadOnnxRuntime } from "../platform/node/onnxruntime.ts";
+import { createQuantisedCache } from "../platform/node/quantised-cache.ts";
 import { openRunFolder } from "../platform/node/run-folder.ts";
 import type { RunEnvironment } from "../runs/environment.ts";
 
 const require = createRequire(import.meta.url);
 export const packageVersion = (name: string): string => (require(name) as { version: string }).version;
 export const tunesmithVersion = packageVersion("../../package.json");
+
+export const quantisedCache = createQuantisedCache({ onNotice: (message) => process.stderr.write(`${message}\n`) });
 
 export function createNodeEnvironment(command: readonly string[]): RunEnvironment {
   return {
@@ -45,6 +48,7 @@ export function createNodeEnvironment(command: readonly string[]): RunEnvironmen
         hashed.push({ file, sha256: await hashFile(join(folder.name, file)), bytes: (await folder.open(file)).size });
       return hashed;
     },
+    quantisedCache,
     peakMemoryBytes: () => process.resourceUsage().maxRSS * 1024,
   };
 }

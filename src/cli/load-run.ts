@@ -10,7 +10,7 @@ import { isFolder, openFolder } from "../platform/node/files.ts";
 import { bindAgain, taskFile } from "../runs/bind-task.ts";
 import { parseConfigText } from "../runs/config-text.ts";
 import type { BoundTask } from "../tasks/task.ts";
-import { createBackend, resolveModelPath } from "./environment.ts";
+import { createBackend, quantisedCache, resolveModelPath } from "./environment.ts";
 
 export interface ModelChoice {
   /** A checkpoint folder, or a run's folder. */
@@ -55,6 +55,7 @@ export async function openChosenModel({
     folder: openFolder(basePath),
     ...(task && { task }),
     backend: await createBackend(device),
+    quantisedCache,
     ...(adapters.length > 1 ? { adapters } : adapters[0] && { adapter: adapters[0] }),
   });
   return { loaded, task, basePath, adapterPath: adapterPaths[0], adapterPaths };

@@ -7,6 +7,7 @@ import { methods } from "../methods/registry.ts";
 import { readJson } from "../models/weights/checkpoint.ts";
 import { bytesOf, toFloat32 } from "../models/weights/element-types.ts";
 import { encodeSafetensors, openSafetensors, readTensor, type TensorToWrite } from "../models/weights/safetensors.ts";
+import { type BaseRecord, encodeRecord, readRecord, recordFile } from "./base-record.ts";
 import { type ParameterStore, readParameter, type StoredParameter } from "./parameter-store.ts";
 
 const configFile = "adapter_config.json";
@@ -19,6 +20,8 @@ export interface Adapter {
   readonly method: Method;
   readonly config: unknown;
   readonly baseModel: string | undefined;
+  /** The base it was trained on; undefined where it was made elsewhere. */
+  readonly base: BaseRecord | undefined;
   /** Copies the adapter's values into a model's parameters.
    * @throws CheckpointError if tensors are missing, unknown, or have other shapes: the adapter was made for another base */
   loadInto(store: ParameterStore, method: AttachedMethod): void;
@@ -49,6 +52,7 @@ export async function readAdapter(folder: Folder): Promise<Adapter> {
     method,
     config: method.fromPeft!(withoutHead(json)),
     baseModel: [json.base_model_name_or_path, json.model_name].find((name) => typeof name === "string"),
+    base: await readRecord(folder),
     loadInto: (store, attached) => copyInto({ tensors, store, attached, name: folder.name }),
   };
 }
@@ -109,10 +113,12 @@ export function encodeAdapter({
   store,
   method,
   baseModel,
+  base,
 }: {
   store: ParameterStore;
   method: AttachedMethod;
   baseModel: string;
+  base?: BaseRecord;
 }): Record<string, string | AsyncIterable<Uint8Array>> {
   const { adapter } = method;
   if (!adapter)
@@ -133,6 +139,7 @@ export function encodeAdapter({
   return {
     [configFile]: `${config}\n`,
     [adapter.weightsFile ?? weightsFiles[0]]: encodeSafetensors(sorted),
+    ...(base && { [recordFile]: encodeRecord({ ...base, name: baseModel }) }),
   };
 }
 
@@ -146,7 +153,16 @@ interface Folding {
   readonly method: AttachedMethod;
 }
 
-/** A parameter of the base with the adapter folded in, or as it is where the method has nothing to fold. */
+/** @throws UnsupportedError if weights are held as codes, into which nothing can be folded */
+export function checkNotQuantised({ parameters }: ParameterStore): void {
+  const codes = [...parameters.values()].find(({ storage }) => storage.isQuantised);
+  if (codes)
+    throw new UnsupportedError(
+      `${codes.spec.name} is quantised, and an adapter cannot be folded into codes. Export with --dequantize: the result has the checkpoint's own types and holds the rounded weights, which are those that the adapter was tuned with; or export the adapter: --format peft.`,
+    );
+}
+
+/** A parameter of the base with the adapter folded in, or as it is where the method has nothing to fold; codes are decoded. */
 export function mergedParameter({ name, store, method }: Folding): ParameterData {
   const base = readStored(store, name);
   return method.adapter?.merge?.(name, base, (of) => readStored(store, of)) ?? base;

@@ -6,7 +6,8 @@ import { lora } from "../methods/lora/lora.ts";
 import { type StackedAdapter, stackLora } from "../methods/lora/stack.ts";
 import type { AttachedMethod, MethodTarget } from "../methods/method.ts";
 import type { Adapter } from "./adapter-files.ts";
-import { loadParameters, type WeightSource } from "./parameter-store.ts";
+import type { WeightSource } from "./checkpoint-weights.ts";
+import { loadParameters } from "./parameter-store.ts";
 
 /** The i-th adapter gets the id i + 1; id 0 is the base alone. Target modules, ranks and scales may differ.
  * @throws UnsupportedError for an adapter that is more than LoRA; CheckpointError if one was made for another base */

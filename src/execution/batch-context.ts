@@ -1,6 +1,7 @@
 /** What every block of a model reads beside its hidden state: positions, rotary tables and attention masks. Made once for a batch. */
 import type { Backend, Executable, HostTensor } from "../backends/backend.ts";
 import { distanceBuckets } from "../models/layers/relative-bias.ts";
+import { computeRotaryTables, type RotaryConfig } from "../models/layers/rotary.ts";
 import type { MaskKind, Stack } from "../models/model.ts";
 import { buildCrossMasks, buildMasks, pastTokensDim } from "../models/segments.ts";
 import type { Graph } from "../tensor/graph.ts";
@@ -52,23 +53,28 @@ export class BatchContexts {
     const positionIds = int64(layout.positionIds, [layout.batchSize, layout.tokens]);
     const shared: Record<string, HostTensor> = {
       positionIds,
-      ...this.#rotary(layout),
       ...this.#distances(layout),
       ...(await this.#crossMasks(layout, chunks)),
     };
     const masks = new Map<string, Record<string, HostTensor>>();
+    const rotary = new Map<RotaryConfig | undefined, Record<string, HostTensor>>([[undefined, {}]]);
     for (let layer = 0; layer < this.#stack.numHiddenLayers; layer++) {
       const kind = this.#stack.maskKind(layer);
       if (!masks.has(maskKey(kind))) masks.set(maskKey(kind), await this.#masks({ layout, chunks, kind, positionIds }));
+      const turning = this.#stack.rotary?.(layer);
+      if (turning && !rotary.has(turning)) rotary.set(turning, this.#rotary(turning, layout));
     }
-    return (layer) => ({ ...shared, ...masks.get(maskKey(this.#stack.maskKind(layer))) });
+    return (layer) => ({
+      ...shared,
+      ...rotary.get(this.#stack.rotary?.(layer)),
+      ...masks.get(maskKey(this.#stack.maskKind(layer))),
+    });
   }
 
-  #rotary(layout: SequenceLayout): Record<string, HostTensor> {
-    if (!this.#stack.rotaryTables) return {};
+  #rotary(config: RotaryConfig, layout: SequenceLayout): Record<string, HostTensor> {
     const sequenceLength = highest(layout.positionIds) + 1;
     // ONNX Runtime wants a row for each token of the batch, even where positions start again.
-    const { cos, sin, half } = this.#stack.rotaryTables({ length: Math.max(sequenceLength, layout.tokens), sequenceLength });
+    const { cos, sin, half } = computeRotaryTables(config, { length: Math.max(sequenceLength, layout.tokens), sequenceLength });
     const dims = [cos.length / half, half];
     return { rotaryCos: { dtype: "float32", dims, data: cos }, rotarySin: { dtype: "float32", dims, data: sin } };
   }

@@ -6,18 +6,21 @@ import { CheckpointError } from "../base/errors.ts";
 import { createRandom } from "../base/random.ts";
 import { loadTokenizer, type Tokenizer } from "../data/tokenizers/tokenizer.ts";
 import { forTask } from "../methods/for-task.ts";
-import type { AttachedMethod, Method } from "../methods/method.ts";
+import type { AttachedMethod, Method, MethodTarget } from "../methods/method.ts";
 import { createModel } from "../models/families/registry.ts";
 import { type HeadChoice, headParameters, initialiseHead, isNew, withLabelHead, withNewModules } from "../models/label-heads.ts";
 import type { Model } from "../models/model.ts";
 import type { ParameterSpec } from "../models/segment-builder.ts";
 import { describeModel } from "../models/segments.ts";
 import { type Checkpoint, checkTensors, findTensor, openCheckpoint } from "../models/weights/checkpoint.ts";
+import { fingerprint } from "../models/weights/fingerprint.ts";
 import type { Grouping } from "../optimizers/settings/parameter-groups.ts";
 import type { Adapter } from "./adapter-files.ts";
 import { stackAdapters } from "./adapter-stack.ts";
-import { weightsOf } from "./checkpoint-weights.ts";
-import { loadParameters, type ParameterStore, type WeightSource } from "./parameter-store.ts";
+import { type BaseRecord, checkBase } from "./base-record.ts";
+import { type WeightSource, weightsOf } from "./checkpoint-weights.ts";
+import { loadParameters, type ParameterStore } from "./parameter-store.ts";
+import { checkFreezesBase, openQuantisedBase, type QuantisedCache, type QuantizationConfig } from "./quantised-base.ts";
 
 export interface LoadedModel {
   readonly backend: Backend;
@@ -26,6 +29,8 @@ export interface LoadedModel {
   readonly tokenizer: Tokenizer;
   readonly method: AttachedMethod;
   readonly store: ParameterStore;
+  /** Recorded beside an adapter that is trained on this base. */
+  readonly base: BaseRecord;
   /** Parameters that the checkpoint does not hold, which began at random: those of a new head. An adapter holds them. */
   readonly fresh: readonly string[];
 }
@@ -40,6 +45,9 @@ export interface OpenModelOptions {
   /** Several LoRA adapters at once; the decoder's `reset` says which acts. */
   readonly adapters?: readonly Adapter[];
   readonly seed?: number;
+  /** Holds the frozen weights of linear layers as codes. Where absent: as when the adapter was trained. */
+  readonly quantization?: QuantizationConfig | undefined;
+  readonly quantisedCache?: QuantisedCache | undefined;
   /** Of what is trained; see ParameterGroup. */
   readonly grouping?: Grouping;
   /** What the model is for; it is a language model where absent. */
@@ -58,17 +66,10 @@ export const untouched: AttachedMethod = { hooks: {}, added: [], trains: () => f
 /** The same model without its method. */
 export const withoutMethod = (loaded: LoadedModel): LoadedModel => ({ ...loaded, method: untouched });
 
-/** @throws CheckpointError if files are missing, damaged or contradict config.json; UnsupportedError for an unknown family */
-export async function openModel({
-  folder,
-  backend,
-  method,
-  adapter,
-  adapters,
-  seed = 0,
-  grouping,
-  task = { peftTaskType: "CAUSAL_LM" },
-}: OpenModelOptions): Promise<LoadedModel> {
+/** @throws CheckpointError if files are missing, damaged or contradict config.json, or an adapter was made for another base;
+ * UnsupportedError for an unknown family */
+export async function openModel(options: OpenModelOptions): Promise<LoadedModel> {
+  const { folder, backend, method, adapter, adapters, seed = 0, grouping, task = { peftTaskType: "CAUSAL_LM" } } = options;
   const checkpoint = await openCheckpoint(folder);
   const bare = createModel(checkpoint.config, { holds: (tensor) => findTensor(checkpoint, tensor) !== undefined });
   const chosenHead = task.head ? withLabelHead(bare, task.head) : bare;
@@ -81,10 +82,18 @@ export async function openModel({
     description.parameters.filter((spec) => !fresh.some(({ name }) => name === spec.name)),
   );
   const tokenizer = await loadTokenizer(folder);
-  const target = { model, ...description, linears: description.linears.filter(({ module }) => !isNew(model, module)), tokenizer };
   const source = withFresh(weightsOf(checkpoint), { fresh, config: checkpoint.config, seed });
+  const put = adapters ?? (adapter ? [adapter] : []);
+  const quantization = options.quantization ?? sharedQuantization(put);
+  const base: BaseRecord = { name: folder.name, fingerprint: await fingerprint(checkpoint), ...(quantization && { quantization }) };
+  for (const { name, base: recorded } of put) checkBase(name, { recorded, base });
+  const linears = description.linears.filter(({ module }) => !isNew(model, module));
+  const quantised =
+    quantization && (await openQuantisedBase({ config: quantization, linears, source, folder, cache: options.quantisedCache }));
+  const target: MethodTarget = { model, ...description, linears, tokenizer, ...(quantised && { quantised: quantised.roundTrip }) };
   const chosen = adapter ?? method;
   const single = chosen ? forTask(chosen.method.attach(target, chosen.config), { model, peftTaskType: task.peftTaskType }) : untouched;
+  if (quantization && method) checkFreezesBase(single, { method: method.method, linears });
   const attached = adapters ? await stackAdapters(target, { adapters, source }) : single;
   const store = await loadParameters({
     specs: description.parameters,
@@ -92,10 +101,17 @@ export async function openModel({
     source,
     random: createRandom(seed),
     storable: backend.storable,
+    quantised,
     grouping,
   });
   adapter?.loadInto(store, attached);
-  return { backend, checkpoint, model, tokenizer, method: attached, store, fresh: fresh.map(({ name }) => name) };
+  return { backend, checkpoint, model, tokenizer, method: attached, store, base, fresh: fresh.map(({ name }) => name) };
+}
+
+/** How the base was held when all of these adapters were trained; as in the checkpoint where they differ. */
+function sharedQuantization(adapters: readonly Adapter[]): QuantizationConfig | undefined {
+  const [first, ...others] = adapters.map(({ base }) => base?.quantization);
+  return others.every((other) => JSON.stringify(other) === JSON.stringify(first)) ? first : undefined;
 }
 
 /** @throws CheckpointError if the checkpoint's head is for another number of labels than the task */

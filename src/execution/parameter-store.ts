@@ -1,5 +1,5 @@
 /**
- * Where parameters live. Frozen ones keep the checkpoint's element type, one copy. Trained ones are float32 and stand
+ * Where parameters live. Frozen ones keep the checkpoint's element type or are codes, one copy. Trained ones are float32 and stand
  * side by side in two flat vectors, with and without weight decay; parameters, gradients and optimizer state are views
  * into flat vectors, so that clipping and the optimizer see one long vector instead of hundreds of small ones.
  */
@@ -9,17 +9,11 @@ import { CheckpointError } from "../base/errors.ts";
 import type { Random } from "../base/random.ts";
 import type { AttachedMethod, ParameterData } from "../methods/method.ts";
 import type { ParameterSpec } from "../models/segment-builder.ts";
-import { float32, type ParameterStorage, plain, type StoredTensors } from "../models/storage.ts";
+import { float32, namedTensors, type ParameterStorage, plain, type StoredTensors } from "../models/storage.ts";
 import type { Grouping, GroupSettings } from "../optimizers/settings/parameter-groups.ts";
 import { type DType, isFloat } from "../tensor/dtype.ts";
-
-/** Reads the weights of a checkpoint by name. */
-export interface WeightSource {
-  dtypeOf(name: string): DType;
-  /** The stored bytes, in the stored element type. */
-  readInto(name: string, target: Uint8Array): Promise<void>;
-  readFloat32(name: string): Promise<Float32Array>;
-}
+import type { WeightSource } from "./checkpoint-weights.ts";
+import type { QuantisedBase } from "./quantised-base.ts";
 
 export interface StoredParameter extends StoredTensors<HostTensor> {
   readonly spec: ParameterSpec;
@@ -41,6 +35,8 @@ export interface ParameterGroup extends GroupSettings {
 export interface ParameterStore {
   readonly parameters: ReadonlyMap<string, StoredParameter>;
   readonly groups: readonly ParameterGroup[];
+  /** Lets go of a parameter that stands elsewhere by now. */
+  forget(parameter: string): void;
   /** Bytes of frozen weights, and of trained weights with their gradients. */
   readonly frozenBytes: number;
   readonly trainedBytes: number;
@@ -65,23 +61,20 @@ export interface LoadParametersOptions {
   readonly random: Random;
   /** Element types that the device computes with; frozen weights in any other are converted to float32 while loading. */
   readonly storable: readonly DType[];
+  /** Holds frozen weights of linear layers as codes. */
+  readonly quantised?: QuantisedBase | undefined;
   /** Learning rates and weight decays of their own; none where absent. */
   readonly grouping?: Grouping | undefined;
 }
 
-export async function loadParameters({
-  specs,
-  method,
-  source,
-  random,
-  storable,
-  grouping,
-}: LoadParametersOptions): Promise<ParameterStore> {
+export async function loadParameters(options: LoadParametersOptions): Promise<ParameterStore> {
+  const { specs, method, source, random, grouping } = options;
   const all = [...specs, ...method.added];
   const trained = all.filter(({ name }) => method.trains(name));
   const groups = createGroups(trained, { method, settingsOf: grouping?.({ all, trained }) });
   const base = async (name: string) => ({ shape: specs.find((spec) => spec.name === name)!.shape, data: await source.readFloat32(name) });
   const parameters = new Map<string, StoredParameter>();
+  const held = async (name: string) => readParameter(parameters.get(name)!);
   let frozenBytes = 0;
   for (const spec of all) {
     const added = method.added.find(({ name }) => name === spec.name);
@@ -89,19 +82,21 @@ export async function loadParameters({
     if (group) {
       const { offset, length } = group.layout.get(spec.name)!;
       const data = group.parameters.subarray(offset, offset + length);
-      data.set(added ? await added.initialise(random, base) : await source.readFloat32(spec.name));
+      data.set(added ? await added.initialise(random, base, held) : await source.readFloat32(spec.name));
       const gradient = group.gradients.subarray(offset, offset + length);
       parameters.set(spec.name, { spec, storage: float32, tensor: { dtype: "float32", dims: spec.shape, data }, gradient });
     } else {
-      const made = added ? added.initialise(random, base) : method.changedBase?.get(spec.name)?.(base, random);
-      const tensor = made
-        ? { dtype: "float32" as const, dims: spec.shape, data: await made }
-        : await loadFrozen({ spec, source, storable });
-      frozenBytes += tensor.data.byteLength;
-      parameters.set(spec.name, { spec, storage: plain(tensor.dtype), tensor });
+      const made = await (added ? added.initialise(random, base, held) : method.changedBase?.get(spec.name)?.(base, random));
+      const stored = await loadFrozen(spec, { ...options, made });
+      for (const { data } of Object.values(namedTensors(spec.name, stored))) frozenBytes += data.byteLength;
+      parameters.set(spec.name, { spec, ...stored });
     }
   }
-  return { parameters, groups, frozenBytes, trainedBytes: groups.reduce((sum, group) => sum + 2 * group.parameters.byteLength, 0) };
+  return {
+    ...{ parameters, groups, frozenBytes },
+    forget: (parameter) => void parameters.delete(parameter),
+    trainedBytes: groups.reduce((sum, group) => sum + 2 * group.parameters.byteLength, 0),
+  };
 }
 
 /** No decay on norms and biases, as is usual since GPT-2. */
@@ -139,20 +134,24 @@ function createGroup(specs: readonly ParameterSpec[], settings: GroupSettings & 
   return { ...settings, parameters: new Float32Array(size), gradients: new Float32Array(size), layout };
 }
 
-async function loadFrozen({
-  spec,
-  source,
-  storable,
-}: {
-  spec: ParameterSpec;
-  source: WeightSource;
-  storable: readonly DType[];
-}): Promise<HostTensor> {
-  const dtype = source.dtypeOf(spec.name);
-  if (!isFloat(dtype)) throw new CheckpointError(`${spec.name} is stored as ${dtype}; expected float32, float16 or bfloat16.`);
+interface FrozenOptions extends Pick<LoadParametersOptions, "source" | "storable" | "quantised"> {
+  /** Values that the method gives it, instead of the checkpoint's. */
+  readonly made: Float32Array | undefined;
+}
+
+async function loadFrozen(
+  spec: ParameterSpec,
+  { source, storable, quantised, made }: FrozenOptions,
+): Promise<Omit<StoredParameter, "spec" | "gradient">> {
+  const { name, shape } = spec;
+  const storage = quantised?.storageOf(name);
+  if (storage) return { storage, ...(made ? storage.quantise(made, shape) : await quantised!.read(name)) };
+  if (made) return { storage: float32, tensor: { dtype: "float32", dims: shape, data: made } };
+  const dtype = source.dtypeOf(name);
+  if (!isFloat(dtype)) throw new CheckpointError(`${name} is stored as ${dtype}; expected float32, float16 or bfloat16.`);
   if (dtype === "float32" || !storable.includes(dtype))
-    return { dtype: "float32", dims: spec.shape, data: await source.readFloat32(spec.name) };
-  const data = new Uint16Array(spec.shape.reduce((product, n) => product * n, 1));
-  await source.readInto(spec.name, new Uint8Array(data.buffer));
-  return { dtype, dims: spec.shape, data };
+    return { storage: float32, tensor: { dtype: "float32", dims: shape, data: await source.readFloat32(name) } };
+  const data = new Uint16Array(shape.reduce((product, n) => product * n, 1));
+  await source.readInto(name, new Uint8Array(data.buffer));
+  return { storage: plain(dtype), tensor: { dtype, dims: shape, data } };
 }

@@ -99,10 +99,11 @@ async function compileStack(
   const embedding = await compileSegment(backend, { segment: embeddingSegment, trains, inputGradients: [], keepNothing });
   const blocks: CompiledSegment[] = [];
   for (let layer = 0; layer < stack.numHiddenLayers; layer++) {
-    const segment = buildBlock(context, { layer, cached: false });
+    const segment = buildBlock(context, { layer });
+    reached ||= encoderReached || trainsAny(segment, trains);
+    // The first block that is trained gives the gradient of its input, too, though nobody needs it: it shares a program with the others.
     const inputGradients = [...(reached ? ["hidden"] : []), ...(encoderReached ? ["encoderHidden"] : [])];
     blocks.push(await compileSegment(backend, { segment, trains, inputGradients, keepNothing }));
-    reached ||= encoderReached || trainsAny(segment, trains);
   }
   return { trunk: { stack, embedding, blocks }, reached };
 }
@@ -135,7 +136,7 @@ async function compileForward(
   const embedding = await compileSegment(backend, { segment: buildEmbedding(context), ...nothing });
   const blocks: CompiledSegment[] = [];
   for (let layer = 0; layer < stack.numHiddenLayers; layer++) {
-    blocks.push(await compileSegment(backend, { segment: buildBlock(context, { layer, cached: false }), ...nothing }));
+    blocks.push(await compileSegment(backend, { segment: buildBlock(context, { layer }), ...nothing }));
   }
   return { stack, embedding, blocks };
 }
@@ -164,7 +165,7 @@ async function compileSegment(backend: Backend, options: Parameters<typeof diffe
   const { forward, backward } = differentiateSegment({ ...options, segment });
   const compiled = { segment, forwardGraph: forward, forward: await backend.compile(forward, { name: `${segment.name} forward` }) };
   if (!backward) return compiled;
-  const executable = await backend.compile(backward.graph, { name: `${segment.name} backward` });
+  const executable = await backend.compile(backward.graph, { name: `${segment.name} backward`, keepsMemory: true });
   return { ...compiled, backward: { ...backward, executable } };
 }
 

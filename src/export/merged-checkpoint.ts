@@ -3,7 +3,7 @@
 import type { Folder } from "../base/byte-source.ts";
 import { UnsupportedError } from "../base/errors.ts";
 import type { FileContent } from "../base/folder-shelf.ts";
-import { mergedParameter } from "../execution/adapter-files.ts";
+import { checkNotQuantised, mergedParameter } from "../execution/adapter-files.ts";
 import type { LoadedModel } from "../execution/loaded-model.ts";
 import { findTensor } from "../models/weights/checkpoint.ts";
 import { bytesOf } from "../models/weights/element-types.ts";
@@ -37,20 +37,23 @@ export interface MergedOptions {
   readonly valuesOf?: typeof mergedParameter;
   /** Fields of config.json that say what the labels of the model's head mean. */
   readonly labels?: Readonly<Record<string, unknown>> | undefined;
+  /** Fold into the rounded weights of a quantised base. */
+  readonly dequantize?: boolean;
 }
 
 /** Every tensor keeps the element type it has in the base checkpoint.
- * @throws UnsupportedError if the method is no change of weights */
+ * @throws UnsupportedError if the method is no change of weights, or the base is quantised and `dequantize` is not given */
 export async function mergedCheckpointFiles(
   loaded: LoadedModel,
   base: Folder,
-  { valuesOf = mergedParameter, labels = {} }: MergedOptions = {},
+  { valuesOf = mergedParameter, labels = {}, dequantize = false }: MergedOptions = {},
 ): Promise<Record<string, FileContent>> {
   const { checkpoint, model, store, method, fresh } = loaded;
   if (method.adapter && !method.adapter.merge)
     throw new UnsupportedError(
       "this adapter adds to what the model computes (virtual tokens or layers of its own), so there are no weights to fold it into. Export the adapter itself: --format peft.",
     );
+  if (!dequantize) checkNotQuantised(store);
   const files = await companionFiles(base);
   if (model.labelHead) {
     const config = withLabelFields(JSON.parse(await base.readText("config.json")), { head: model.labelHead.name, fields: labels });

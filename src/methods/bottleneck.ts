@@ -140,9 +140,9 @@ function started(layer: LinearLayer, { initWeights }: Resolved, way: "down" | "u
   const zero = ({ shape }: AddedParameter) => new Float32Array(shape.reduce((product, n) => product * n, 1));
   const weight: AddedParameter = {
     ...layer.weight,
-    initialise(random: Random, base) {
+    initialise(random: Random, base, held) {
       if (initWeights === "bert") return zero(layer.weight).map(() => 0.02 * random.normal());
-      return way === "up" ? zero(layer.weight) : layer.weight.initialise(random, base);
+      return way === "up" ? zero(layer.weight) : layer.weight.initialise(random, base, held);
     },
   };
   const bias: AddedParameter = { ...layer.bias, initialise: () => zero(layer.bias) };

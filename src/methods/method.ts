@@ -12,13 +12,16 @@ export type BaseWeights = (name: string) => Promise<ParameterData>;
 
 /** A parameter that the method adds, with its start value. */
 export interface AddedParameter extends ParameterSpec {
-  initialise(random: Random, base: BaseWeights): Float32Array | Promise<Float32Array>;
+  /** @param base the checkpoint's weights, and `held` as the model has them: changed by the method, quantised */
+  initialise(random: Random, base: BaseWeights, held: BaseWeights): Float32Array | Promise<Float32Array>;
 }
 
 export interface MethodTarget {
   readonly model: Model;
   readonly parameters: readonly ParameterSpec[];
   readonly linears: readonly LinearModule[];
+  /** A weight as a quantised base would have it; absent where the base is not quantised. */
+  quantised?(weight: Float32Array, linear: LinearModule): Float32Array;
   /** Absent where a model is opened without its tokenizer. */
   readonly tokenizer?: Pick<Tokenizer, "encode" | "idOf">;
 }

@@ -21,6 +21,24 @@ export class ConfigReader {
     return value;
   }
 
+  /** Undefined where the field is absent or null. */
+  optionalNumber(key: string): number | undefined {
+    return this.#config[key] === undefined || this.#config[key] === null ? undefined : this.number(key);
+  }
+
+  /** Undefined where the field is absent or null. */
+  optionalText(key: string): string | undefined {
+    const value = this.#config[key] ?? undefined;
+    if (value !== undefined && typeof value !== "string")
+      throw new CheckpointError(`config.json: ${key} is ${JSON.stringify(value)}; expected a text.`);
+    return value as string | undefined;
+  }
+
+  /** The same with some fields replaced. */
+  with(fields: Readonly<Record<string, unknown>>): ConfigReader {
+    return new ConfigReader({ ...this.#config, ...fields });
+  }
+
   boolean(key: string, fallback: boolean): boolean {
     const value = this.#config[key] ?? fallback;
     if (typeof value !== "boolean") throw new CheckpointError(`config.json: ${key} is ${JSON.stringify(value)}; expected true or false.`);

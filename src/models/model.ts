@@ -3,12 +3,19 @@
  * blocks with a head; an encoder-decoder has a second stack in front, whose output every block of the first one reads.
  */
 import type { Value } from "../tensor/graph.ts";
+import type { RotaryConfig } from "./layers/rotary.ts";
 import type { ParameterSpec, SegmentBuilder } from "./segment-builder.ts";
 
 /** Keys and values of one layer, heads first: [B, numKeyValueHeads, tokens, headDim]. */
 export interface KeyValues {
   readonly key: Value;
   readonly value: Value;
+}
+
+/** Keys and values in front of a block's own. */
+export interface PastKeyValues extends KeyValues {
+  /** They have room for more than there are, so new ones are not joined to them; `present` is then the new ones alone. */
+  readonly isBuffer?: true;
 }
 
 /** Token ids and what else an embedding looks up, int64 [B, T]. */
@@ -25,12 +32,12 @@ export interface BlockInput {
   readonly hidden: Value;
   /** int64 [B, T]. */
   readonly positionIds: Value;
-  /** Rotary tables [P, headDim / 2]; absent in families without them. */
+  /** Rotary tables [P, half the channels that turn]; absent in layers without them. */
   readonly rotary?: { readonly cos: Value; readonly sin: Value };
   /** Additive masks of the layer's kind, one for each chunk of queries: [B, 1, 1, t, keys up to the end of the chunk]. */
   readonly masks: readonly Value[];
   /** Keys and values of earlier tokens when decoding with a cache, or what a method puts in front. */
-  readonly past?: KeyValues;
+  readonly past?: PastKeyValues;
   /** Where the stack has distance buckets: int64 [T + keys], see `layers/relative-bias.ts`. */
   readonly distanceBuckets?: Value;
   /** What the encoder made of its tokens, for the cross-attention of an encoder-decoder. */
@@ -47,7 +54,7 @@ export interface EncoderOutput {
 
 export interface BlockOutput {
   readonly hidden: Value;
-  /** Keys and values of all tokens so far. */
+  /** Keys and values of all tokens so far; of the new ones where the past is a buffer. */
   readonly present: KeyValues;
 }
 
@@ -59,6 +66,8 @@ export interface HeadOutput {
   readonly vocabulary: ParameterSpec;
   /** Added to the logits, V numbers in any shape. */
   readonly bias?: ParameterSpec;
+  /** Logits are bent to stay below this (`layers/soft-cap.ts`); as they are where absent. */
+  readonly softCap?: number | undefined;
 }
 
 /** What a model can say about a document instead of its next tokens; transformers has a class for each. */
@@ -117,8 +126,8 @@ export interface Stack {
   distanceBucket?(distance: number): number;
   /** Keys and values of the encoder's tokens for the cross-attention of a block: its output [B, S, C] -> [B, S, heads * headDim], twice. */
   crossKeyValues?(build: SegmentBuilder, encoderHidden: Value): KeyValues;
-  /** Rotary tables for positions 0..length-1; `sequenceLength` matters to scalings that depend on it. */
-  rotaryTables?(size: { length: number; sequenceLength: number }): RotaryTables;
+  /** Rotary positions of a layer, undefined where it has none; layers with the same object share one pair of tables. */
+  rotary?(layer: number): RotaryConfig | undefined;
 }
 
 /** The stack that the head stands on, with the head. */
@@ -134,13 +143,6 @@ export interface Model extends Stack {
   readonly labelHeads?: Readonly<Partial<Record<LabelHeadName, LabelHead>>>;
   /** The one that stands on the model instead of the vocabulary. */
   readonly labelHead?: ChosenHead;
-}
-
-/** Row-major [length, half]. */
-export interface RotaryTables {
-  readonly half: number;
-  readonly cos: Float32Array;
-  readonly sin: Float32Array;
 }
 
 /** What a checkpoint holds, for the few facts that config.json leaves open. */

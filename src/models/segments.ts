@@ -52,7 +52,7 @@ export interface SegmentContext {
 }
 
 export const batchDim: Dim = dim("batch");
-/** Tokens in the cache when decoding. */
+/** Room for earlier tokens when decoding. */
 export const pastTokensDim: Dim = dim("pastTokens");
 const tokensDim = (chunks: number): Dim => multiplyDims(chunks, dim("tokenChunk"));
 const ids = (chunks: number): TensorType => ({ dtype: "int64", shape: [batchDim, tokensDim(chunks)] });
@@ -70,60 +70,43 @@ export function buildEmbedding({ model, stack = model, chunks, options }: Segmen
   return { name: "embedding", graph: build.graph, parameters: build.parameters };
 }
 
-/** hidden, positionIds, rotary tables, masks (, pastKey, pastValue) (, distanceBuckets) (, encoderHidden, crossMasks) -> hidden (, presentKey, presentValue). */
-export function buildBlock(
-  { model, stack = model, chunks, options }: SegmentContext,
-  { layer, cached }: { layer: number; cached: boolean },
-): Segment {
+/** hidden, positionIds, rotary tables, masks (, distanceBuckets) (, encoderHidden, crossMasks) -> hidden. When decoding: `decoding-blocks.ts`. */
+export function buildBlock({ model, stack = model, chunks, options }: SegmentContext, { layer }: { layer: number }): Segment {
   const build = new SegmentBuilder({ ...options, prefix: stack.blockPrefix(layer) });
   const { graph } = build;
   const T = tokensDim(chunks);
-  // When decoding, what stands in front is in the cache already; in front of an encoder nothing does.
-  const front = cached || stack !== model ? undefined : build.past;
-  const past = cached ? pastTokensDim : (front?.key.shape[1] ?? 0);
+  // In front of an encoder nothing stands.
+  const front = stack === model ? build.past : undefined;
+  const past = front?.key.shape[1] ?? 0;
   const float = (shape: Dim[]): TensorType => ({ dtype: "float32", shape });
   const hidden = graph.input("hidden", float([batchDim, T, stack.hiddenSize]));
   const positionIds = graph.input("positionIds", ids(chunks));
-  const half = stack.rotaryTables?.({ length: 1, sequenceLength: 1 }).half;
-  const table = half === undefined ? undefined : float([dim("positions"), half]);
+  const turning = stack.rotary?.(layer);
+  const table = turning && float([dim("positions"), turning.rotaryDim / 2]);
   const rotary = table && { cos: graph.input("rotaryCos", table), sin: graph.input("rotarySin", table) };
   const { isBidirectional } = stack.maskKind(layer);
   const seen = (chunk: number): Dim => keysSeen({ tokens: T, chunks, chunk, past, isBidirectional });
   const masks = Array.from({ length: chunks }, (_, chunk) =>
     graph.input(`mask.${chunk}`, float([batchDim, 1, 1, divideDims(T, chunks), seen(chunk)])),
   );
-  const cacheType = float([batchDim, stack.numKeyValueHeads, past, stack.headDim]);
   const output: BlockOutput = stack.block(build, {
     ...{ layer, hidden, positionIds, masks },
     ...(rotary && { rotary }),
     ...(stack.distanceBucket && { distanceBuckets: graph.input("distanceBuckets", { dtype: "int64", shape: [addDims(past, T, T)] }) }),
-    ...(stack === model && model.encoder && { encoded: encoderInputs(build, { model, chunks, cached }) }),
+    ...(stack === model && model.encoder && { encoded: encoderInputs(build, { model, chunks }) }),
     ...(front && { past: { key: forEachRow(front.key), value: forEachRow(front.value) } }),
-    ...(cached && { past: { key: graph.input("pastKey", cacheType), value: graph.input("pastValue", cacheType) } }),
   });
   graph.output("hidden", output.hidden);
-  if (cached) {
-    graph.output("presentKey", output.present.key);
-    graph.output("presentValue", output.present.value);
-  }
   return { name: stack.blockPrefix(layer).slice(0, -1), graph, parameters: build.parameters };
 }
 
-interface EncoderInputs extends Pick<SegmentContext, "model" | "chunks"> {
-  readonly cached: boolean;
-}
-
-/** encoderHidden [B, S, C], or when decoding crossKey and crossValue, and their masks, as inputs of a decoder's block. */
-function encoderInputs(build: SegmentBuilder, { model, chunks, cached }: EncoderInputs): EncoderOutput {
+/** encoderHidden [B, S, C] and its masks as inputs of a decoder's block. */
+function encoderInputs(build: SegmentBuilder, { model, chunks }: Pick<SegmentContext, "model" | "chunks">): EncoderOutput {
   const { graph } = build;
   const float = (shape: Dim[]): TensorType => ({ dtype: "float32", shape });
   const t = divideDims(tokensDim(chunks), chunks);
-  const made = float([batchDim, encoderTokensDim, model.numAttentionHeads * model.headDim]);
-  const { key, value } = cached
-    ? { key: graph.input("crossKey", made), value: graph.input("crossValue", made) }
-    : model.crossKeyValues!(build, graph.input("encoderHidden", float([batchDim, encoderTokensDim, model.encoder!.hiddenSize])));
   return {
-    ...{ key, value },
+    ...model.crossKeyValues!(build, graph.input("encoderHidden", float([batchDim, encoderTokensDim, model.encoder!.hiddenSize]))),
     masks: Array.from({ length: chunks }, (_, i) => graph.input(`crossMask.${i}`, float([batchDim, 1, 1, t, encoderTokensDim]))),
   };
 }
@@ -264,7 +247,7 @@ export function describeModel(model: Model): { parameters: ParameterSpec[]; line
   const context: SegmentContext = { model, chunks: 1, options: { hooks: [recorder], isTraining: false, storageOf: () => float32 } };
   const segments = stacksOf(model).flatMap((stack) => [
     buildEmbedding({ ...context, stack }),
-    ...Array.from({ length: stack.numHiddenLayers }, (_, layer) => buildBlock({ ...context, stack }, { layer, cached: false })),
+    ...Array.from({ length: stack.numHiddenLayers }, (_, layer) => buildBlock({ ...context, stack }, { layer })),
   ]);
   segments.push(model.labelHead ? buildLabelHead(context, () => {}) : buildHead(context, (head, build) => logitsOf(head, build)));
   const parameters = new Map<string, ParameterSpec>();

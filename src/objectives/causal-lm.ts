@@ -3,10 +3,11 @@
  * 1. The loss is logsumexp(h W^T) - <h, W[label]>. The gradient needs no one-hot matrix of the size of the logits: it is
  *    softmax(h W^T) W - W[label], and only rows that carry loss reach this head at all.
  * 2. Label smoothing as in torch (1 - e of the mass on the label, e spread over the vocabulary, the label included):
- *    the spread part is <h, mean of W>.
+ *    the spread part is <h, mean of W>, or where logits are soft-capped the mean of the logits.
  */
 import { z } from "zod";
-import { biasOf, sumOverVocabulary } from "../models/layers/vocabulary.ts";
+import { softCapped } from "../models/layers/soft-cap.ts";
+import { biasOf, logitsOf, sumOverVocabulary } from "../models/layers/vocabulary.ts";
 import {
   add,
   constant,
@@ -39,10 +40,10 @@ export const causalLm = {
   summary: "Next-token cross-entropy on the supervised tokens.",
   configSchema,
   build({ head, labels, weights, build, config }) {
-    const { features, vocabulary, bias } = head;
+    const { features, vocabulary, bias, softCap } = head;
     const N = features.shape[0]!;
     const projected = reduceSum(mul(features, build.rows(vocabulary, labels)), [-1]); // [N]
-    const labelLogits = bias ? add(projected, gather(biasOf(bias, build), labels)) : projected;
+    const labelLogits = softCapped(bias ? add(projected, gather(biasOf(bias, build), labels)) : projected, softCap);
     const { normaliser, largest: best } = sumOverVocabulary(head, build);
     const expected = config.labelSmoothing === 0 ? labelLogits : smoothed(config.labelSmoothing);
     const targetLosses = sub(normaliser, expected);
@@ -52,10 +53,13 @@ export const causalLm = {
     return { targetLosses, lossSum: reduceSum(mul(targetLosses, weights), [0]), correct };
 
     function smoothed(share: number) {
+      return add(mul(labelLogits, 1 - share), mul(softCap === undefined ? meanLogits() : reduceMean(logitsOf(head, build), [-1]), share));
+    }
+
+    function meanLogits() {
       const mean = reduceMean(build.parameter(vocabulary), [0], { keepDims: true }); // [1, C]
       const spread = reshape(matmul(features, mean, { transposeB: true }), [N]);
-      const whole = bias ? add(spread, reduceMean(biasOf(bias, build), [0])) : spread;
-      return add(mul(labelLogits, 1 - share), mul(whole, share));
+      return bias ? add(spread, reduceMean(biasOf(bias, build), [0])) : spread;
     }
   },
 } as const satisfies Objective<z.output<typeof configSchema>>;

@@ -3,7 +3,9 @@ import { z } from "zod";
 import { ConfigError } from "../base/errors.ts";
 import { nearestName } from "../base/nearest-name.ts";
 import { formats } from "../data/formats/registry.ts";
+import type { QuantizationConfig } from "../execution/quantised-base.ts";
 import { methods } from "../methods/registry.ts";
+import { quantisationFormats } from "../models/quantisation/registry.ts";
 import { objectives } from "../objectives/registry.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
 import { optimizers } from "../optimizers/registry.ts";
@@ -109,6 +111,10 @@ export const runConfigSchema = z.strictObject({
   model: z.string().min(1).describe("A folder with a Hugging Face checkpoint, or a name on the hub: org/model or org/model@revision."),
   data,
   method: memberOf(methods).prefault({ name: defaultNames.method }).describe("What is trained."),
+  quantization: z
+    .discriminatedUnion("format", quantisationFormats.map(({ configSchema }) => configSchema) as unknown as [z.ZodObject, ...z.ZodObject[]])
+    .optional()
+    .describe("Hold the frozen weights of linear layers in few bits (QLoRA); the method has to bring an adapter of its own."),
   task: memberOf(tasks).optional().describe("What is learned about a text. Default: what the model does by nature."),
   objective: memberOf(objectives).prefault({ name: defaultNames.objective }).describe("What is minimised."),
   optimizer: memberOf(optimizers).prefault({ name: defaultNames.optimizer }).describe("How parameters move."),
@@ -121,8 +127,12 @@ export const runConfigSchema = z.strictObject({
 });
 
 type Named = { readonly name: string } & Readonly<Record<string, unknown>>;
-export type RunConfig = Omit<z.output<typeof runConfigSchema>, "method" | "objective" | "task" | "optimizer" | "schedule"> & {
+export type RunConfig = Omit<
+  z.output<typeof runConfigSchema>,
+  "method" | "quantization" | "objective" | "task" | "optimizer" | "schedule"
+> & {
   readonly method: Named;
+  readonly quantization?: QuantizationConfig;
   readonly objective: Named;
   readonly task?: Named | undefined;
   readonly optimizer: Named & GroupConfig;
@@ -131,11 +141,15 @@ export type RunConfig = Omit<z.output<typeof runConfigSchema>, "method" | "objec
 
 const registries: Readonly<Record<string, readonly { readonly name: string }[]>> = {
   method: methods,
+  quantization: quantisationFormats,
   objective: objectives,
   task: tasks,
   optimizer: optimizers,
   schedule: schedules,
 };
+
+/** The key by which a member of a registry is chosen. */
+const chosenBy = (section: PropertyKey | undefined): string => (section === "quantization" ? "format" : "name");
 
 /** @throws ConfigError with every problem found */
 export function parseRunConfig(raw: unknown): RunConfig {
@@ -166,11 +180,12 @@ function explain(issue: z.core.$ZodIssue, raw: unknown): string[] {
   }
   const registry = registries[String(issue.path[0])];
   if (issue.code === "invalid_union" && registry && issue.path.length <= 2) {
-    const given = (valueAt(raw, [issue.path[0]!]) as { name?: unknown } | undefined)?.name;
+    const key = chosenBy(issue.path[0]);
+    const given = valueAt(raw, [issue.path[0]!, key]);
     const names = registry.map(({ name }) => name);
     const nearest = nearestName(String(given), names);
     return [
-      `${String(issue.path[0])}.name: ${JSON.stringify(given)} is not known.${nearest ? ` Did you mean "${nearest}"?` : ""} Known: ${names.join(", ")}.`,
+      `${String(issue.path[0])}.${key}: ${JSON.stringify(given)} is not known.${nearest ? ` Did you mean "${nearest}"?` : ""} Known: ${names.join(", ")}.`,
     ];
   }
   const value = valueAt(raw, issue.path);
@@ -193,7 +208,7 @@ function knownKeys(path: readonly PropertyKey[], raw: unknown): string[] {
   if (first === undefined) return Object.keys(runConfigSchema.shape);
   const registry = registries[String(first)] as readonly { name: string; configSchema: z.ZodObject }[] | undefined;
   let schema: unknown = registry
-    ? registry.find(({ name }) => name === (valueAt(raw, [first]) as { name?: string } | undefined)?.name)?.configSchema
+    ? registry.find(({ name }) => name === valueAt(raw, [first, chosenBy(first)]))?.configSchema
     : runConfigSchema.shape[first as "data"];
   for (const [i, key] of path.entries()) {
     // The place in a list says nothing: objectShape looks through lists.

@@ -5,6 +5,7 @@ import type { AppendFile } from "../base/append-file.ts";
 import type { ByteSource, Folder } from "../base/byte-source.ts";
 import type { FileContent, FolderShelf } from "../base/folder-shelf.ts";
 import type { SourceRow } from "../data/dataset.ts";
+import type { QuantisedCache } from "../execution/quantised-base.ts";
 import type { Manifest } from "./manifest.ts";
 
 export interface DataFile {
@@ -26,6 +27,8 @@ export interface RunEnvironment {
   readonly command: readonly string[];
   /** Hashes of the base model's files. */
   hashModelFiles(folder: Folder): Promise<Manifest["weights"]>;
+  /** Where quantised copies of base models are kept; absent where nothing can be. */
+  readonly quantisedCache?: QuantisedCache;
   /** Most memory that the process has held, bytes. */
   peakMemoryBytes(): number;
 }

@@ -75,6 +75,7 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
     method: { method, config: config.method },
     ...(earlier?.adapter && { adapter: earlier.adapter }),
     seed: training.seed,
+    ...{ quantization: config.quantization, quantisedCache: environment.quantisedCache },
     grouping: createGrouping(config.optimizer),
   });
   const { model, tokenizer, store } = loaded;

@@ -1,7 +1,6 @@
 /** A whole training run: prepare, measure the base, train, measure again, write everything down. */
 import { ConfigError } from "../base/errors.ts";
 import { makeBatches } from "../data/batches.ts";
-import { chatTemplateOf } from "../data/dataset.ts";
 import { compareHeldOut } from "../evaluation/compare.ts";
 import { evaluateHeldOut, type HeldOutResult } from "../evaluation/held-out.ts";
 import { type PairedDifference, pairedBootstrap } from "../evaluation/paired-bootstrap.ts";
@@ -9,7 +8,9 @@ import { encodeAdapter } from "../execution/adapter-files.ts";
 import type { LoadedModel } from "../execution/loaded-model.ts";
 import { mergedCheckpointFiles } from "../export/merged-checkpoint.ts";
 import { createDecoder } from "../generation/decoder.ts";
-import { generate } from "../generation/generate.ts";
+import { generateBatch } from "../generation/generate.ts";
+import { promptOf } from "../generation/prompt.ts";
+import type { BoundTask } from "../tasks/task.ts";
 import { createCheckpointStore } from "../trainers/checkpoint.ts";
 import { type EvaluationEvent, type StepEvent, type TrainingOutcome, trainSupervised } from "../trainers/supervised.ts";
 import { taskFile } from "./bind-task.ts";
@@ -85,7 +86,7 @@ export async function runTraining({ config, environment, resume, signal, events 
   };
   await prepared.teacherCache?.fill(notice);
   const penalties = await prepared.createPenalties();
-  const before = await answerSamples(prepared.base.loaded, config.samples);
+  const before = await answerSamples(prepared.base.loaded, config.samples, prefixOf(prepared.task));
 
   const checkpoints = createCheckpointStore({ shelf: folder.checkpoints, keepLast: config.training.keepLast, onWarning: notice });
   const start = resume ? await checkpoints.latest() : undefined;
@@ -145,7 +146,7 @@ export async function runTraining({ config, environment, resume, signal, events 
   }
 
   const tuned = heldOut && (await evaluateHeldOut(engine, heldOut.examples, task));
-  const after = await answerSamples(loaded, config.samples);
+  const after = await answerSamples(loaded, config.samples, prefixOf(prepared.task));
   const samples = config.samples.map((prompt, i) => ({ prompt, before: before[i]!, after: after[i]! }));
   const compared = base && tuned && compareHeldOut({ base, tuned, seed: config.training.seed });
   const comparison = compared?.loss;
@@ -247,31 +248,20 @@ function validationBatches({ task, validation, maxLength }: PreparedRun, { data,
   });
 }
 
-async function answerSamples(loaded: LoadedModel, prompts: readonly string[]): Promise<string[]> {
+const prefixOf = ({ resolvedConfig: { sourcePrefix } }: BoundTask): string => (typeof sourcePrefix === "string" ? sourcePrefix : "");
+
+/** @param sourcePrefix as the task puts it in front of sources */
+async function answerSamples(loaded: LoadedModel, prompts: readonly string[], sourcePrefix = ""): Promise<string[]> {
   if (prompts.length === 0) return [];
   const decoder = await createDecoder(loaded);
   const { tokenizer, model } = loaded;
-  const template = chatTemplateOf(tokenizer);
-  const answers: string[] = [];
-  for (const prompt of prompts) {
-    decoder.reset();
-    const promptIds = tokenizer.encode(template.render([{ role: "user", content: prompt }], { addGenerationPrompt: true }));
-    let answer = "";
-    const eosTokenIds = tokenizer.eosTokenId === undefined ? [] : [tokenizer.eosTokenId];
-    for await (const { text } of generate({
-      decoder,
-      tokenizer,
-      promptIds,
-      sampling: { temperature: 0 },
-      maxNewTokens: 64,
-      maxLength: model.maxPositionEmbeddings,
-      eosTokenIds,
-      seed: 0,
-    }))
-      answer += text;
-    answers.push(answer.trim());
-  }
-  return answers;
+  const answers = await generateBatch({
+    ...{ decoder, tokenizer, sampling: { temperature: 0 }, maxNewTokens: 64, seed: 0 },
+    maxLength: model.maxPositionEmbeddings,
+    eosTokenIds: tokenizer.eosTokenId === undefined ? [] : [tokenizer.eosTokenId],
+    prompts: prompts.map((prompt) => promptOf(model.encoder ? `${sourcePrefix}${prompt}` : [{ role: "user", content: prompt }], loaded)),
+  });
+  return answers.map(([answer]) => answer!.text.trim());
 }
 
 async function writeModel({
@@ -286,7 +276,7 @@ async function writeModel({
   environment: RunEnvironment;
 }): Promise<void> {
   const content = loaded.method.adapter
-    ? { name: "adapter", files: encodeAdapter({ store: loaded.store, method: loaded.method, baseModel: config.model }) }
+    ? { name: "adapter", files: encodeAdapter({ store: loaded.store, method: loaded.method, baseModel: config.model, base: loaded.base }) }
     : {
         name: "model",
         files: await mergedCheckpointFiles(loaded, await environment.openModelFolder(config.model), { labels: task.configFields }),

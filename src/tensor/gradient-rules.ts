@@ -8,6 +8,7 @@ import { isFloat } from "./dtype.ts";
 import type { Node, Value } from "./graph.ts";
 import * as ops from "./ops/index.ts";
 import type { MatmulOptions } from "./ops/matmul.ts";
+import type { ProjectedOptions } from "./ops/projected-log-sum-exp.ts";
 import { dimsEqual, multiplyDims, type Shape, shapesEqual, sizeOf } from "./shape.ts";
 
 const { add, broadcastTo, cast, concat, constant, div, erf, exp, gather, greaterOrEqual, matmul, mul, neg } = ops;
@@ -131,10 +132,14 @@ export const gradientRules: Readonly<Record<string, GradientRule>> = {
   softmax: unary((g, _, p) => mul(sub(g, reduceSum(mul(g, p), [-1], { keepDims: true })), p)),
   logSumExp: unary((g, x) => mul(softmax(x), reshape(g, [...g.shape, 1]))),
   // The mean row was made with the sum; the scores are made again where the table is trained.
-  projectedLogSumExp({ inputs: [x, table], outputs: [sum, , mean], outputGradients: [g] }) {
+  projectedLogSumExp({ node, inputs: [x, table], outputs: [sum, , mean], outputGradients: [g] }) {
+    const { softCap } = node.attributes as ProjectedOptions;
     const column = (values: Value): Value => reshape(values, [...values.shape, 1]);
-    const softmaxed = exp(sub(matmul(x!, table!, { transposeB: true }), column(sum!)));
-    return [mul(mean!, column(g!)), matmul(mul(softmaxed, column(g!)), x!, { transposeA: true })];
+    const scores = matmul(x!, table!, { transposeB: true });
+    const bent = softCap === undefined ? undefined : tanh(mul(scores, 1 / softCap));
+    const softmaxed = exp(sub(bent ? mul(bent, softCap!) : scores, column(sum!)));
+    const pull = bent ? mul(softmaxed, sub(one(bent), mul(bent, bent))) : softmaxed;
+    return [mul(mean!, column(g!)), matmul(mul(pull, column(g!)), x!, { transposeA: true })];
   },
   // dx = (g w - n mean(g w n)) / rms with n = x / rms
   rmsNorm({ inputs: [x, weight], outputs: [, inverse], outputGradients: [g] }) {

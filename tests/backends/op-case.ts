@@ -45,7 +45,8 @@ export class OpCase {
 export function hostData(dtype: DType, data: Float64Array): HostTensor["data"] {
   if (dtype === "int64") return BigInt64Array.from(data, BigInt);
   if (dtype === "int32") return Int32Array.from(data);
-  if (dtype === "bool") return Uint8Array.from(data);
+  if (dtype === "bool" || dtype === "uint8") return Uint8Array.from(data);
+  if (dtype === "int8") return Int8Array.from(data);
   const floats = Float32Array.from(data);
   if (dtype === "float32") return floats;
   const bits = new Uint32Array(floats.buffer);

@@ -38,6 +38,11 @@ const reductions = (op: typeof f.reduceSum): Cases => ({
 });
 /** All results of the node behind a value. */
 const all = (value: Value): readonly Value[] => value.producer!.outputs;
+const nf4 = (c: OpCase, { shape, blockSize, spare = 0 }: { shape: readonly number[]; blockSize: number; spare?: number }): Value => {
+  const blocks = Math.ceil(shape.reduce((product, size) => product * size, 1) / blockSize);
+  const codes = c.input([(blocks * blockSize) / 2], { dtype: "uint8", low: 0, high: 256 });
+  return f.dequantizeNf4(codes, c.input([blocks + spare], positive), { shape, blockSize });
+};
 const rotaryInputs = (c: OpCase, shape: Shape) =>
   [c.input(shape), c.input(shape.slice(0, 2), { dtype: "int64", low: 0, high: 8 }), c.input([8, 4]), c.input([8, 4])] as const;
 
@@ -103,6 +108,8 @@ export const opCases: Readonly<Record<(typeof ops)[number]["name"], Cases>> = {
       f.cast(f.cast(c.input([n, 4], { values: Array.from({ length: 20 }, (_, i) => i / 4 - 2) }), "float16"), "float32"),
     "bfloat16 to float16": (c) => f.cast(f.cast(c.input([n], { dtype: "bfloat16" }), "float16"), "float32"),
     "int64 to float32": (c) => f.cast(c.input([n], integers), "float32"),
+    "int8 to float32": (c) => f.cast(c.input([n], { dtype: "int8", low: -128, high: 128 }), "float32"),
+    "uint8 to int64": (c) => f.cast(c.input([n], { dtype: "uint8", low: 0, high: 256 }), "int64"),
     "bool to float32": (c) => f.cast(c.input([n], bools), "float32"),
     "float32 to int64": (c) => f.cast(c.input([3], { values: [-2, 0, 7] }), "int64"),
     "int32 to int64": (c) => f.cast(c.input([n], { dtype: "int32" }), "int64"),
@@ -207,6 +214,18 @@ export const opCases: Readonly<Record<(typeof ops)[number]["name"], Cases>> = {
       f.cast(f.gather(c.input([7, 4], { dtype: "float16" }), c.input([n], { dtype: "int64", low: 0, high: 7 })), "float32"),
     "bfloat16 rows": (c) =>
       f.cast(f.gather(c.input([7, 4], { dtype: "bfloat16" }), c.input([n], { dtype: "int64", low: 0, high: 7 })), "float32"),
+  },
+  dequantizeNf4: {
+    "whole blocks": (c) => nf4(c, { shape: [6, 32], blockSize: 64 }),
+    "a part of a block": (c) => nf4(c, { shape: [5, 30], blockSize: 64 }),
+    "more scales than blocks": (c) => nf4(c, { shape: [6, 32], blockSize: 64, spare: 5 }),
+    "large blocks": (c) => nf4(c, { shape: [16, 48], blockSize: 256 }),
+    "in a product, transposed": (c) => f.matmul(c.input([2, n, 48]), nf4(c, { shape: [12, 48], blockSize: 64 }), { transposeB: true }),
+    "in a product": (c) => f.matmul(c.input([n, 12]), nf4(c, { shape: [12, 48], blockSize: 64 })),
+    "in two products": (c) => {
+      const weight = nf4(c, { shape: [12, 48], blockSize: 64 });
+      return [f.matmul(c.input([n, 48]), weight, { transposeB: true }), f.matmul(c.input([n, 12]), weight)];
+    },
   },
   scatterAddRows: {
     "repeated rows": (c) => f.scatterAddRows(c.input([n, m], { dtype: "int64", low: 0, high: 4 }), c.input([n, m, 3]), 4),

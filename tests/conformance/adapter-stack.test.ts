@@ -16,6 +16,7 @@ import { openCheckpoint } from "../../src/models/weights/checkpoint.ts";
 import { openFolder } from "../../src/platform/node/files.ts";
 import { loadOnnxRuntime } from "../../src/platform/node/onnxruntime.ts";
 import { matmul } from "../../src/tensor/ops/index.ts";
+import { oneRow } from "../one-row.ts";
 import { expectSummary, type Summary } from "./expect-summary.ts";
 import { reference } from "./tiny-model.ts";
 
@@ -64,7 +65,7 @@ async function forward({ model, method, store }: Awaited<ReturnType<typeof open>
   let hidden = embedded.hidden!;
   for (let layer = 0; layer < model.numHiddenLayers; layer++) {
     const ids = int64(Int32Array.from(adapterIds), [batchSize]);
-    hidden = (await run(buildBlock(context, { layer, cached: false }), { ...blockContext(layer), adapterIds: ids, hidden })).hidden!;
+    hidden = (await run(buildBlock(context, { layer }), { ...blockContext(layer), adapterIds: ids, hidden })).hidden!;
   }
   const head = buildHead(context, ({ features, vocabulary }, build) =>
     build.graph.output("logits", matmul(features, build.parameter(vocabulary), { transposeB: true })),
@@ -86,9 +87,9 @@ describe("a batch that mixes adapters", () => {
   it("switches between sequences in a decoder", async () => {
     const decoder = await createDecoder(await open(paths));
     for (const [b, ids] of expected.inputIds.entries()) {
-      decoder.reset(idOf(expected.adapterNames[b]!));
-      await decoder.feed(ids.slice(0, 3));
-      const logits = await decoder.feed(ids.slice(3));
+      const read = oneRow(decoder, { adapterId: idOf(expected.adapterNames[b]!) });
+      await read(ids.slice(0, 3));
+      const logits = await read(ids.slice(3));
       expected.last[b]!.forEach((value, v) => expect(Math.abs(logits[v]! - value)).toBeLessThan(2e-5));
     }
   });

@@ -7,6 +7,7 @@ import { createDecoder } from "../../src/generation/decoder.ts";
 import { sampleToken } from "../../src/generation/sampling/sample-token.ts";
 import { openFolder } from "../../src/platform/node/files.ts";
 import { loadOnnxRuntime } from "../../src/platform/node/onnxruntime.ts";
+import { oneRow } from "../one-row.ts";
 import { sharedData, skipWithout } from "../shared-data.ts";
 import { reference } from "./tiny-model.ts";
 
@@ -36,12 +37,13 @@ describe("greedy decoding on tiny models", () => {
       storable: backend.storable,
     });
     const decoder = await createDecoder({ backend, model, method: untouched, store });
-    let logits = await decoder.feed(prompt);
+    const read = oneRow(decoder);
+    let logits = await read(prompt);
     for (const [i, id] of generated.entries()) {
       expected[i]!.forEach((value, j) => expect(Math.abs(logits[j]! - value)).toBeLessThan(1e-4));
       const next = sampleToken(logits, { temperature: 0, random: { next: () => 0 } });
       expect(next).toBe(id);
-      logits = await decoder.feed([next]);
+      logits = await read([next]);
     }
   });
 });
@@ -60,15 +62,15 @@ describe.skipIf(skipWithout("models"))("greedy decoding on real checkpoints", ()
     };
     const loaded = await openModel({ folder: openFolder(folder), backend });
     const decoder = await createDecoder(loaded);
-    const last = await decoder.feed(passage);
+    const last = await oneRow(decoder)(passage);
     top[0].forEach((id, i) => expect(Math.abs(last[id]! - top[1][i]!)).toBeLessThan(1e-3));
     for (const { prompt_ids: prompt, ids } of greedy) {
-      decoder.reset();
-      let logits = await decoder.feed(prompt);
+      const read = oneRow(decoder);
+      let logits = await read(prompt);
       const made: number[] = [];
       while (made.length < Math.min(ids.length, 60)) {
         made.push(sampleToken(logits, { temperature: 0, random: { next: () => 0 } }));
-        logits = await decoder.feed([made.at(-1)!]);
+        logits = await read([made.at(-1)!]);
       }
       expect(made).toEqual(ids.slice(0, made.length));
     }

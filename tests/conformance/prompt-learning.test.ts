@@ -10,6 +10,7 @@ import { methods } from "../../src/methods/registry.ts";
 import { toFloat32 } from "../../src/models/weights/element-types.ts";
 import { openSafetensors, readTensor } from "../../src/models/weights/safetensors.ts";
 import { openFolder } from "../../src/platform/node/files.ts";
+import { oneRow } from "../one-row.ts";
 import { expectSummary, type Summary } from "./expect-summary.ts";
 import { type CurveReference, expectCurve, openPeftCase, parameterOf, readReference } from "./peft-case.ts";
 import { backend, batchOf, openTinyModel, packedBatch, reference } from "./tiny-model.ts";
@@ -203,17 +204,15 @@ describe.each(cases)("%s", (name) => {
   it("continues as PEFT does, with the cache", async () => {
     const { model, method, store } = await openPeftCase(folder);
     const decoder = await createDecoder({ backend, model, method, store });
-    expect(decoder.length).toBe(expected.method.numVirtualTokens);
-    let logits = await decoder.feed(expected.inputIds[0]!);
+    expect(decoder.virtualTokens).toBe(expected.method.numVirtualTokens);
+    const read = oneRow(decoder);
+    let logits = await read(expected.inputIds[0]!);
     const generated: number[] = [];
     while (generated.length < expected.generated.length) {
       generated.push(sampleToken(logits, { temperature: 0, random: { next: () => 0 } }));
-      logits = await decoder.feed([generated.at(-1)!]);
+      logits = await read([generated.at(-1)!]);
     }
     expect(generated).toEqual(expected.generated);
-    expect(decoder.length).toBe(expected.method.numVirtualTokens + 12 + generated.length);
-    decoder.reset();
-    expect(decoder.length).toBe(expected.method.numVirtualTokens);
   });
 
   it("gives documents packed into one row what they get alone, in training and in evaluation", async () => {

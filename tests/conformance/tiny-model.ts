@@ -7,6 +7,7 @@ import type { Batch } from "../../src/data/batch.ts";
 import { weightsOf } from "../../src/execution/checkpoint-weights.ts";
 import { createOptimizerOnGroups } from "../../src/execution/optimizer-on-groups.ts";
 import { loadParameters } from "../../src/execution/parameter-store.ts";
+import { openQuantisedBase, type QuantisedCache, type QuantizationConfig } from "../../src/execution/quantised-base.ts";
 import type { ReferenceModel } from "../../src/execution/reference-model.ts";
 import type { TopPredictions } from "../../src/execution/top-predictions.ts";
 import { SegmentedTrainingEngine } from "../../src/execution/training-engine.ts";
@@ -33,6 +34,8 @@ export interface OpenOptions {
   /** adamw where it names none. */
   readonly optimizer?: Readonly<Record<string, unknown>>;
   readonly activationCheckpointing?: "none" | "block";
+  readonly quantization?: QuantizationConfig;
+  readonly cache?: QuantisedCache;
   readonly objective?: { readonly objective: Objective | LabelObjective; readonly config: unknown };
   /** For labels, instead of the vocabulary. */
   readonly head?: HeadChoice;
@@ -50,14 +53,18 @@ export async function openTinyModel(options: OpenOptions) {
   const model = options.head ? withLabelHead(bare, options.head) : bare;
   const { parameters, linears } = describeModel(model);
   checkTensors(checkpoint, parameters);
-  const method = attach({ model, parameters, linears });
+  const source = weightsOf(checkpoint);
+  const quantised =
+    options.quantization &&
+    (await openQuantisedBase({ config: options.quantization, linears, source, folder: openFolder(folder), cache: options.cache }));
+  const method = attach({ model, parameters, linears, ...(quantised && { quantised: quantised.roundTrip }) });
   const named: Readonly<Record<string, unknown>> = { name: "adamw", ...options.optimizer };
   const optimizer = lookUp("optimizer", optimizers as readonly Optimizer[], String(named.name));
   const config = optimizer.configSchema.parse(named) as GroupConfig;
   const store = await loadParameters({
     specs: parameters,
     method,
-    source: weightsOf(checkpoint),
+    ...{ source, quantised },
     random: createRandom(1),
     storable: backend.storable,
     grouping: createGrouping(config),

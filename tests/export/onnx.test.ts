@@ -24,7 +24,7 @@ const open = (family: string, attach: (target: MethodTarget) => AttachedMethod =
 async function exported(family: string, opened: Opened, weightType: OnnxWeightType = "float32") {
   const folder = join(out, `${family}-${weightType}-${Math.random()}`);
   const loaded = { ...opened, backend } as unknown as LoadedModel;
-  const files = await onnxFiles(loaded, openFolder(`${reference}families/${family}`), weightType);
+  const files = await onnxFiles(loaded, openFolder(`${reference}families/${family}`), { weightType });
   for (const [file, content] of Object.entries(files)) await writeFileAtomic(join(folder, file), content);
   const session = await ort.InferenceSession.create(join(folder, weightType === "float16" ? "onnx/model_fp16.onnx" : "onnx/model.onnx"));
   return { session, model: opened.model, files };

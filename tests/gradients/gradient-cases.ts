@@ -199,4 +199,6 @@ export const withoutGradient: Readonly<Record<string, (x: Value) => Value>> = {
 /** A gradient through these is an error. */
 export const withoutRule: Readonly<Record<string, (x: Value) => Value>> = {
   reduceMax: (x) => f.reduceMax(x, [0]),
+  dequantizeNf4: (x) =>
+    f.dequantizeNf4(x.graph.input("codes", { dtype: "uint8", shape: [32] }), f.reshape(x, [6]), { shape: [4, 16], blockSize: 64 }),
 };

@@ -14,6 +14,7 @@ import { createDecoder } from "../../src/generation/decoder.ts";
 import { openFolder } from "../../src/platform/node/files.ts";
 import { loadOnnxRuntime } from "../../src/platform/node/onnxruntime.ts";
 import { root, runCli } from "../cli/run-cli.ts";
+import { oneRow } from "../one-row.ts";
 
 const python = process.env.TUNESMITH_PEER_PYTHON;
 if (!python) console.log("skipped: interop with Python: TUNESMITH_PEER_PYTHON names no Python with bench/peers/requirements.txt");
@@ -36,7 +37,7 @@ describe.skipIf(!python)("files we write, in Python", () => {
     const backend = createOnnxBackend({ runtime: await loadOnnxRuntime(), provider: "cpu" });
     const adapter = await readAdapter(openFolder(join(folder, "run/adapter")));
     const decoder = await createDecoder(await openModel({ folder: openFolder(base), backend, adapter }));
-    ours = await decoder.feed(ids);
+    ours = await oneRow(decoder)(ids);
   });
 
   const inPython = (script: string, args: string[]): number[] => {

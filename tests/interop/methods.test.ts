@@ -18,6 +18,7 @@ import { methods } from "../../src/methods/registry.ts";
 import { openFolder, writeFileAtomic } from "../../src/platform/node/files.ts";
 import { loadOnnxRuntime } from "../../src/platform/node/onnxruntime.ts";
 import { root } from "../cli/run-cli.ts";
+import { oneRow } from "../one-row.ts";
 
 const peers = {
   peft: { python: process.env.TUNESMITH_PEER_PYTHON, script: "load_adapter.py" },
@@ -60,7 +61,7 @@ describe.each(["peft", "adapters"] as const)("what we write, in %s", (peer) => {
     const path = join(folder, peer, String(i));
     for (const [file, content] of Object.entries(encodeAdapter({ ...loaded, baseModel: base })))
       await writeFileAtomic(join(path, file), content);
-    const ours = await (await createDecoder(loaded)).feed(ids);
+    const ours = await oneRow(await createDecoder(loaded))(ids);
     const output = execFileSync(
       python!,
       [join(root, "tests/interop", script), "--base", base, "--adapter", path, "--input-ids", JSON.stringify([ids]), "--logits", "0"],

@@ -78,7 +78,8 @@ describe("virtual tokens in a run", () => {
     );
     expect(losses[1]).toBeCloseTo(losses[0]!, 5);
     expect(losses[2]).toBeCloseTo(losses[0]!, 5);
-    expect(readdirSync(join(folder, "prompt-tuning", "adapter"))).toEqual(["adapter_config.json", "adapter_model.safetensors"]);
+    const files = ["adapter_config.json", "adapter_model.safetensors", "tunesmith.json"];
+    expect(readdirSync(join(folder, "prompt-tuning", "adapter"))).toEqual(files);
   });
 
   it("count as positions", async () => {

@@ -27,6 +27,9 @@ def rope(rope_type, theta=10000.0, **options):
     return {"rope_type": rope_type, "rope_theta": theta, **options}
 
 
+OPT = dict(ffn_dim=48, dropout=0.0, attention_dropout=0.0, activation_dropout=0.0, word_embed_proj_dim=32, tie_word_embeddings=True)
+GEMMA = dict(head_dim=12, query_pre_attn_scalar=20, sliding_window=4, layer_types=["sliding_attention", "full_attention"], tie_word_embeddings=True)
+
 # name: (config class, options over DECODER, T). Windows and trained lengths are below T, so that they matter.
 CASES = {
     "llama": ("Llama", dict(rope_parameters=rope("default", theta=5000.0), rms_norm_eps=1e-5), 12),
@@ -50,8 +53,17 @@ CASES = {
     "qwen3": ("Qwen3", dict(head_dim=12), 12),
     "smollm3": ("SmolLM3", dict(no_rope_layers=[1, 0], tie_word_embeddings=True), 12),
     "gpt2": ("GPT2", dict(), 12),
+    "granite": ("Granite", dict(embedding_multiplier=3.0, residual_multiplier=0.6, attention_multiplier=0.2, logits_scaling=2.5, tie_word_embeddings=True), 12),
+    "olmo2": ("Olmo2", dict(), 12),
+    "gemma2": ("Gemma2", dict(GEMMA, attn_logit_softcapping=3.0, final_logit_softcapping=4.0), 12),
+    "gemma3_text": ("Gemma3Text", dict(GEMMA), 12),
+    "gpt_neox": ("GPTNeoX", dict(rope_parameters=rope("default", partial_rotary_factor=0.5), hidden_dropout=0.0, attention_dropout=0.0, hidden_act="gelu"), 12),
+    "gpt_neox-sequential": ("GPTNeoX", dict(rope_parameters=rope("default", partial_rotary_factor=0.25), use_parallel_residual=False, hidden_act="gelu"), 12),
+    "opt": ("OPT", dict(OPT), 12),
+    "opt-350m": ("OPT", dict(OPT, do_layer_norm_before=False, word_embed_proj_dim=20), 12),
+    "phi3": ("Phi3", dict(sliding_window=5), 12),
 }
-PACKED = {"llama": [5, 7], "mistral": [4, 8], "qwen3": [5, 7], "gpt2": [5, 7]}
+PACKED = {"llama": [5, 7], "mistral": [4, 8], "qwen3": [5, 7], "gpt2": [5, 7], "gemma3_text": [5, 7], "opt": [5, 7]}
 
 
 def build_model(class_name, options, seed):
@@ -69,7 +81,7 @@ def build_config(class_name, options):
 
 
 def model_class_name(class_name):
-    return "GPT2LMHeadModel" if class_name == "GPT2" else f"{class_name}ForCausalLM"
+    return {"GPT2": "GPT2LMHeadModel", "Gemma3Text": "Gemma3ForCausalLM"}.get(class_name, f"{class_name}ForCausalLM")
 
 
 def adamw(model):
@@ -78,6 +90,12 @@ def adamw(model):
     groups = [{"params": decayed, "weight_decay": OPTIMIZER["weightDecay"]}, {"params": others, "weight_decay": 0.0}]
     betas = (OPTIMIZER["beta1"], OPTIMIZER["beta2"])
     return torch.optim.AdamW(groups, lr=OPTIMIZER["learningRate"], betas=betas, eps=OPTIMIZER["epsilon"])
+
+
+def named_as_in_file(model):
+    """Parameters by the names of the file, where transformers 5 calls them otherwise in memory."""
+    renamed = {"lm_head.weight": "embed_out.weight"} if model.config.model_type == "gpt_neox" else {}
+    return [(renamed.get(name, name), parameter) for name, parameter in model.named_parameters()]
 
 
 def reference(model, input_ids):
@@ -89,13 +107,13 @@ def reference(model, input_ids):
         "positionIds": position_ids.tolist(),
         "loss": number(output.loss.item()),
         "logits": numbers(output.logits),
-        "gradients": summaries((name, p.grad) for name, p in model.named_parameters()),
+        "gradients": summaries((name, p.grad) for name, p in named_as_in_file(model)),
         "optimizer": OPTIMIZER,
     }
     adamw(model).step()
     with torch.no_grad():
         loss_after = model(input_ids=input_ids, labels=input_ids, use_cache=False).loss
-    return {**content, "parametersAfterStep": summaries(model.named_parameters()), "lossAfterStep": number(loss_after.item())}
+    return {**content, "parametersAfterStep": summaries(named_as_in_file(model)), "lossAfterStep": number(loss_after.item())}
 
 
 def packed_reference(model, input_ids, lengths):
@@ -131,8 +149,14 @@ def check_against_mask(model, input_ids, lengths, expected):
 
 def legacy_config(config):
     """The config.json that transformers 4 wrote: most checkpoints in the world have this form."""
+    if config["model_type"] == "gpt_neox":
+        return {**config, "rope_parameters": None, "rotary_pct": config["rope_parameters"]["partial_rotary_factor"], "rotary_emb_base": 10000}
     old = {key: value for key, value in config.items() if key not in ("rope_parameters", "layer_types", "dtype", "transformers_version")}
     scaling = dict(config["rope_parameters"])
+    if "full_attention" in scaling:  # Gemma 3
+        old["rope_local_base_freq"] = scaling["sliding_attention"]["rope_theta"]
+        old["sliding_window_pattern"] = 2
+        scaling = dict(scaling["full_attention"])
     old["rope_theta"] = scaling.pop("rope_theta")
     old["rope_scaling"] = None if scaling["rope_type"] == "default" else scaling
     if config["model_type"] == "qwen2" and not config["use_sliding_window"]:

@@ -41,14 +41,25 @@ export function createOnnxBackend({ runtime, provider, numThreads, sessionOption
     ...sessionOptions,
   };
   const cache = new CompiledGraphCache();
-  const compile: Backend["compile"] = (graph, { name = "graph" } = {}) =>
-    cache.compile(graph, () => createExecutable({ runtime, graph, name, device: device.name, options }));
+  const compile: Backend["compile"] = (graph, { name = "graph", keepsMemory = false, constants } = {}) => {
+    // Without an arena of its own a session draws on the process's memory, which all of them share.
+    const request = { runtime, graph, name, device: device.name, options: { enableCpuMemArena: keepsMemory, ...options } };
+    return constants
+      ? createExecutable({ ...request, constants, options: withPacking(request.options) })
+      : cache.compile(graph, () => createExecutable(request));
+  };
   return {
     name: device.name,
     storable: device.storable,
     compile,
     ...(device.keepsResults && { deviceMemory: createDeviceMemory({ runtime, device: device.name, options, toHost: compile }) }),
   };
+}
+
+/** Weights that are constants are laid out for the products when the session opens. */
+function withPacking(options: InferenceSession.SessionOptions): InferenceSession.SessionOptions {
+  const extra = options.extra as { readonly session?: object } | undefined;
+  return { ...options, extra: { ...extra, session: { ...extra?.session, disable_prepacking: "0" } } };
 }
 
 async function createExecutable(request: SessionRequest): Promise<Executable> {

@@ -50,6 +50,10 @@ export class Emitter {
     });
   }
 
+  floats(values: Float32Array, dims: readonly number[]): string {
+    return this.#constant(`f32 ${values} [${dims}]`, { dims: [...dims], dataType: onnxDataType.float32, rawData: bytesOf(values.slice()) });
+  }
+
   scalar(value: number, dtype: "float32" | "int64" | "int32" | "uint32" | "int8" | "uint8" | "bool"): string {
     const array = {
       float32: () => Float32Array.of(value),

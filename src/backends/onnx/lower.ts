@@ -1,10 +1,11 @@
 /** Tensor graph -> ONNX model bytes. */
 import { BackendError } from "../../base/errors.ts";
-import type { Graph, TensorType, Value } from "../../tensor/graph.ts";
+import type { Graph, Node, TensorType, Value } from "../../tensor/graph.ts";
 import type { DeviceName } from "../registry.ts";
 import { Emitter } from "./emitter.ts";
 import { lowerings, movesBits } from "./lowerings.ts";
 import { elementType, encodeOnnx, type OnnxTensor, type OnnxValueInfo } from "./onnx-schema.ts";
+import { quantisedProduct } from "./quantised.ts";
 
 /** Opset 26 brings BitCast, which bfloat16 needs; everything else is written for 21. */
 const versions = { usual: { opset: 21, irVersion: 10 }, bfloat16: { opset: 26, irVersion: 13 } };
@@ -28,10 +29,12 @@ export interface LowerOptions {
 export function lowerToOnnx({ graph, name, device, initializers = new Map(), outputName: nameOf = outputName }: LowerOptions): Uint8Array {
   const emitter = new Emitter(graph);
   const names = new Map<Value, string>();
-  const used = new Set<Value>([...graph.outputs.values(), ...graph.nodes.flatMap((node) => node.inputs)]);
+  const operandsOf = (node: Node): readonly Value[] => quantisedProduct(node, device) ?? node.inputs;
+  const used = new Set<Value>([...graph.outputs.values(), ...graph.nodes.flatMap(operandsOf)]);
   const returned = new Map([...graph.outputs].reverse().map(([output, value]) => [value, nameOf(output)]));
   for (const [input, value] of graph.inputs) names.set(value, input);
   for (const node of graph.nodes) {
+    if (!node.outputs.some((output) => used.has(output))) continue;
     const lowering = lowerings[node.op.name];
     if (!lowering)
       throw new BackendError(`${name}: operation "${node.op.name}" has no ONNX lowering. Add one in backends/onnx/lowerings.ts.`);
@@ -41,7 +44,7 @@ export function lowerToOnnx({ graph, name, device, initializers = new Map(), out
       );
     }
     const outputs = node.outputs.map((output) => returned.get(output) ?? emitter.fresh());
-    const inputs = node.inputs.map((input) => names.get(input)!);
+    const inputs = operandsOf(node).map((input) => names.get(input)!);
     lowering({ node, emitter, device, inputs, outputs, unused: (i) => !used.has(node.outputs[i]!) });
     for (const [i, output] of node.outputs.entries()) names.set(output, outputs[i]!);
   }

@@ -6,12 +6,13 @@ import { addDims, type Dim, type Shape, sizeOf } from "../../tensor/shape.ts";
 import type { DeviceName } from "../registry.ts";
 import type { Emitter } from "./emitter.ts";
 import { onnxDataType } from "./onnx-schema.ts";
+import { dequantizeNf4, emitQuantisedProduct } from "./quantised.ts";
 
 export interface LoweringContext {
   readonly node: Node;
   readonly emitter: Emitter;
   readonly device: DeviceName;
-  /** Names of the operands. */
+  /** Names of the operands; of a product with a quantised weight, those of x and of the weight's codes and scales. */
   readonly inputs: readonly string[];
   /** Names that the results must have. */
   readonly outputs: readonly string[];
@@ -97,17 +98,23 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
 
   projectedLogSumExp({ node, emitter, inputs: [x, table], outputs, unused }) {
     const [N, C] = node.inputs[0]!.shape as [Dim, number];
+    const softCap = node.attributes.softCap as number | undefined;
     const column: Shape = [N, 1];
     const largest = (of: string): string => emitMax(emitter, of, { axes: [-1], keepDims: true, shape: column });
     const transposed = { domain: "com.microsoft", attributes: { transB: 1 } } as const;
-    const scores = emitter.emit("FusedMatMul", [x!, table!], transposed);
+    const product = emitter.emit("FusedMatMul", [x!, table!], transposed);
+    const float = (value: number): string => emitter.scalar(value, "float32");
+    const bent = softCap === undefined ? undefined : emitter.emit("Tanh", [emitter.emit("Mul", [product, float(1 / softCap)])]);
+    const scores = bent === undefined ? product : emitter.emit("Mul", [bent, float(softCap!)]);
     const softmax = emitter.emit("Softmax", [scores], { attributes: { axis: -1 } });
+    const slope = (of: string): string => emitter.emit("Sub", [float(1), emitter.emit("Mul", [of, of])]);
     const top = largest(scores);
     const sum = emitter.emit("Sub", [top, emitter.emit("Log", [largest(softmax)])]); // as logSumExp
+    const pull = bent === undefined || unused(2) ? softmax : emitter.emit("Mul", [softmax, slope(bent)]);
     const parts = [
       { name: sum, size: 1, output: 0 },
       { name: top, size: 1, output: 1 },
-      ...(unused(2) ? [] : [{ name: emitter.emit("MatMul", [softmax, table!]), size: C, output: 2 }]),
+      ...(unused(2) ? [] : [{ name: emitter.emit("MatMul", [pull, table!]), size: C, output: 2 }]),
     ];
     // Joined and cut again: what reads one result then waits for all, and the runtime cannot put off a part of one piece of a
     // table, holding its scores, while it goes on to the next.
@@ -140,7 +147,9 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
     emitCast(emitter, x!, { from: node.inputs[0]!.dtype, to: node.attributes.dtype as DType, outputs });
   },
 
-  matmul({ node, emitter, inputs, outputs }) {
+  matmul(context) {
+    const { node, emitter, inputs, outputs } = context;
+    if (inputs.length === 3) return emitQuantisedProduct(context);
     const { transposeA, transposeB, alpha } = node.attributes as { transposeA: boolean; transposeB: boolean; alpha: number };
     if (!transposeA && !transposeB && alpha === 1) emitter.emit("MatMul", inputs, { outputs });
     else
@@ -178,10 +187,12 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
 
   rotaryEmbedding({ node, emitter, inputs: [x, positions, cos, sin], outputs }) {
     // num_heads with rotary_embedding_dim 0 means: x is [B, T, heads * D] and all channels turn.
+    const numHeads = node.attributes.numHeads as number;
+    const turning = 2 * Number(node.inputs[2]!.shape[1]);
     emitter.emit("RotaryEmbedding", [x!, positions!, cos!, sin!], {
       outputs,
       domain: "com.microsoft",
-      attributes: { num_heads: node.attributes.numHeads as number },
+      attributes: { num_heads: numHeads, rotary_embedding_dim: numHeads * turning === node.inputs[0]!.shape[2] ? 0 : turning },
     });
   },
 
@@ -216,6 +227,8 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
   broadcastTo({ node, emitter, inputs: [x], outputs }) {
     emitter.emit("Expand", [x!, emitter.shape(node.attributes.shape as Shape)], { outputs });
   },
+
+  dequantizeNf4,
 
   gather({ emitter, inputs, outputs }) {
     emitter.emit("Gather", inputs, { outputs, attributes: { axis: 0 } });

@@ -8,6 +8,7 @@ import { type DimBindings, dimNames, evaluateShape, showShape } from "../../tens
 import { type HostTensor, isOnDevice, type Tensor } from "../backend.ts";
 import type { DeviceName } from "../registry.ts";
 import { lowerToOnnx, outputName } from "./lower.ts";
+import { elementType, type OnnxTensor as OnnxInitializer } from "./onnx-schema.ts";
 
 /** The part of onnxruntime-node or onnxruntime-web that is used. */
 export interface OnnxRuntime {
@@ -22,6 +23,8 @@ export interface SessionRequest {
   readonly name: string;
   readonly device: DeviceName;
   readonly options: InferenceSession.SessionOptions;
+  /** Graph inputs that stand in the model. */
+  readonly constants?: ReadonlyMap<string, HostTensor>;
 }
 
 export interface CheckedSession {
@@ -33,14 +36,35 @@ export interface CheckedSession {
   dispose(): Promise<void>;
 }
 
+/** A tensor that stands outside the model, so that it is not copied into the model's bytes; the runtime copies it when the session opens. */
+function toInitializer(location: string, { dtype, dims, data }: HostTensor): Omit<OnnxInitializer, "name"> {
+  const externalData = Object.entries({ location, offset: "0", length: String(data.byteLength) }).map(([key, value]) => ({ key, value }));
+  return { dims: [...dims], dataType: elementType[dtype], externalData, dataLocation: 1 };
+}
+
 /** @throws BackendError if the graph is not accepted */
-export async function openSession({ runtime, graph, name, device, options }: SessionRequest): Promise<CheckedSession> {
+export async function openSession({
+  runtime,
+  graph,
+  name,
+  device,
+  options,
+  constants = new Map(),
+}: SessionRequest): Promise<CheckedSession> {
   const fail = (what: string, cause?: unknown): never => {
     throw new BackendError(`${name}: ${what}`, { cause });
   };
-  const model = lowerToOnnx({ graph: verifyGraph(graph), name, device });
-  const session = await runtime.InferenceSession.create(model, options).catch((error: Error) =>
-    fail(`ONNX Runtime refused the graph: ${error.message}`, error),
+  const initializers = new Map([...constants].map(([input, tensor]) => [input, toInitializer(input, tensor)]));
+  const externalData = [...constants].map(([path, { data }]) => ({
+    path,
+    data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+  }));
+  const model = lowerToOnnx({ graph: verifyGraph(graph), name, device, initializers });
+  // No function below may name `constants`: the session would keep them in memory beside its own copy.
+  const inside = new Set(constants.keys());
+  const given = [...graph.inputs].filter(([input]) => !inside.has(input));
+  const session = await runtime.InferenceSession.create(model, { ...options, ...(constants.size > 0 && { externalData }) }).catch(
+    (error: Error) => fail(`ONNX Runtime refused the graph: ${error.message}`, error),
   );
 
   function toTensor(label: string, tensor: Tensor): OnnxTensor {
@@ -54,7 +78,7 @@ export async function openSession({ runtime, graph, name, device, options }: Ses
   }
 
   function bind(inputs: Readonly<Record<string, Tensor>>): DimBindings {
-    const shapes = [...graph.inputs].map(([input, { dtype, shape }]) => {
+    const shapes = given.map(([input, { dtype, shape }]) => {
       const tensor = inputs[input] ?? fail(`input "${input}" is missing; given: ${Object.keys(inputs).join(", ") || "none"}.`);
       if (tensor.dtype !== dtype) fail(`input "${input}" is ${tensor.dtype}; expected ${dtype}.`);
       return { name: input, shape, actual: tensor.dims };
@@ -79,7 +103,7 @@ export async function openSession({ runtime, graph, name, device, options }: Ses
     async run(inputs, outputs = {}) {
       const bindings = bind(inputs);
       for (const [output, tensor] of Object.entries(outputs)) checkOutput(output, tensor, bindings);
-      const feeds = Object.fromEntries([...graph.inputs.keys()].map((input) => [input, toTensor(`input "${input}"`, inputs[input]!)]));
+      const feeds = Object.fromEntries(given.map(([input]) => [input, toTensor(`input "${input}"`, inputs[input]!)]));
       const fetches = Object.fromEntries(
         [...graph.outputs.keys()].map((output) => [
           outputName(output),

@@ -1,12 +1,12 @@
 /** tunesmith chat: a conversation in the terminal; an empty line or Ctrl-D ends it. */
 import { createInterface } from "node:readline/promises";
+import { UnsupportedError } from "../../base/errors.ts";
 import { chatTemplateOf } from "../../data/dataset.ts";
 import type { Message } from "../../data/formats/format.ts";
-import { createDecoder } from "../../generation/decoder.ts";
 import { generate } from "../../generation/generate.ts";
 import type { Command } from "../command.ts";
 import { openChosenModel } from "../load-run.ts";
-import { addSamplingOptions, generationOptions, type SamplingFlags } from "../sampling-options.ts";
+import { addSamplingOptions, generationOptions, openDecoder, type SamplingFlags } from "../sampling-options.ts";
 
 export const chat = {
   name: "chat",
@@ -16,9 +16,11 @@ export const chat = {
       .option("--system <text>", "system message")
       .action(async (model: string, flags: SamplingFlags & { system?: string }) => {
         const { loaded } = await openChosenModel({ model, adapter: flags.adapter, device: flags.device });
-        const { tokenizer } = loaded;
+        const { tokenizer, model: opened } = loaded;
+        if (opened.encoder)
+          throw new UnsupportedError(`${opened.modelType} turns a source into a target and holds no conversation. Use tunesmith generate.`);
         const template = chatTemplateOf(tokenizer);
-        const decoder = await createDecoder(loaded);
+        const decoder = await openDecoder(loaded);
         const messages: Message[] = flags.system === undefined ? [] : [{ role: "system", content: flags.system }];
         const input = createInterface({ input: process.stdin, output: process.stderr });
         log("Empty line to end.");
@@ -28,7 +30,6 @@ export const chat = {
         for await (const question of input) {
           if (question.trim() === "") break;
           messages.push({ role: "user", content: question });
-          decoder.reset();
           const promptIds = tokenizer.encode(template.render(messages, { addGenerationPrompt: true }));
           let answer = "";
           for await (const { text } of generate({ decoder, tokenizer, promptIds, signal, ...generationOptions(flags, loaded) })) {

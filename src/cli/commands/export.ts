@@ -16,6 +16,7 @@ interface Options {
   readonly adapter?: string;
   readonly format: string;
   readonly dtype: string;
+  readonly dequantize: boolean;
 }
 
 export const exportCommand = {
@@ -32,7 +33,8 @@ export const exportCommand = {
         "merged",
       )
       .option("--dtype <type>", `weights of an ONNX file: ${weightTypes.join(" or ")}`, "float32")
-      .action(async (run: string, folder: string, { adapter, format, dtype }: Options) => {
+      .option("--dequantize", "fold an adapter into the rounded weights of a quantised base", false)
+      .action(async (run: string, folder: string, { adapter, format, dtype, dequantize }: Options) => {
         if (!formats.includes(format)) throw new ConfigError(`--format ${format} is not known. Known: ${formats.join(", ")}.`);
         const weightType = weightTypes.find((known) => known === dtype);
         if (!weightType) throw new ConfigError(`--dtype ${dtype} is not known. Known: ${weightTypes.join(", ")}.`);
@@ -44,10 +46,10 @@ export const exportCommand = {
         const base = openFolder(basePath);
         const labels = task?.configFields;
         const writers: Record<string, () => Promise<Record<string, FileContent>>> = {
-          peft: async () => encodeAdapter({ store: loaded.store, method: loaded.method, baseModel: basePath }),
-          onnx: () => onnxFiles(loaded, base, weightType),
-          merged: () => mergedCheckpointFiles(loaded, base, { labels }),
-          unmerged: () => mergedCheckpointFiles(loaded, base, { valuesOf: unmergedParameter, labels }),
+          peft: async () => encodeAdapter({ store: loaded.store, method: loaded.method, baseModel: basePath, base: loaded.base }),
+          onnx: () => onnxFiles(loaded, base, { weightType, dequantize }),
+          merged: () => mergedCheckpointFiles(loaded, base, { labels, dequantize }),
+          unmerged: () => mergedCheckpointFiles(loaded, base, { valuesOf: unmergedParameter, labels, dequantize }),
         };
         const files = await writers[format]!();
         for (const [file, content] of Object.entries(files)) await writeFileAtomic(join(folder, file), content);

@@ -3,8 +3,9 @@
  * names, which transformers.js reads): input_ids, attention_mask, position_ids and past_key_values.N.key / .value ->
  * logits, present.N.key / .value. Parameters are inputs under their names in the checkpoint.
  */
+import { computeRotaryTables, type RotaryConfig } from "../../models/layers/rotary.ts";
 import { logitsOf } from "../../models/layers/vocabulary.ts";
-import type { MaskKind, Model, RotaryTables } from "../../models/model.ts";
+import type { MaskKind, Model } from "../../models/model.ts";
 import { type ModelHooks, type ParameterSpec, SegmentBuilder } from "../../models/segment-builder.ts";
 import { batchDim, pastTokensDim } from "../../models/segments.ts";
 import type { ParameterStorage } from "../../models/storage.ts";
@@ -44,7 +45,7 @@ export function buildDecoderGraph({ model, hooks, storageOf }: WholeGraphOptions
   const attentionMask = graph.input("attention_mask", { dtype: "int64", shape: [batchDim, S] });
   const positionIds = graph.input("position_ids", { dtype: "int64", shape: [batchDim, T] });
   const tables = new Map<string, { dims: number[]; data: Float32Array }>();
-  const rotary = rotaryInputs(graph, { model, tables });
+  const rotaryOf = rotaryInputs(graph, { model, tables });
   const masks = new Map<number | undefined, Value>();
   const maskOf = (kind: MaskKind): Value => {
     const mask = masks.get(kind.slidingWindow) ?? causalMask({ graph, attentionMask, kind, tokens: T, keys: S });
@@ -61,15 +62,14 @@ export function buildDecoderGraph({ model, hooks, storageOf }: WholeGraphOptions
     };
     hidden = segment(model.blockPrefix(layer), (build) => {
       const masks = [maskOf(model.maskKind(layer))];
+      const rotary = rotaryOf(model.rotary?.(layer));
       const output = model.block(build, { layer, hidden, positionIds, masks, past, ...(rotary && { rotary }) });
       graph.output(`present.${layer}.key`, output.present.key);
       graph.output(`present.${layer}.value`, output.present.value);
       return output.hidden;
     });
   }
-  const logits = segment("", (build) => {
-    return logitsOf(model.head(build, reshape(hidden, [multiplyDims(batchDim, T), model.hiddenSize])), build);
-  });
+  const logits = segment("", (build) => logitsOf(model.head(build, reshape(hidden, [multiplyDims(batchDim, T), model.hiddenSize])), build));
   graph.output("logits", reshape(logits, [batchDim, T, model.vocabSize]));
   return { graph, parameters, tables };
 }
@@ -94,16 +94,22 @@ function causalMask({ graph, attentionMask, kind, tokens, keys }: MaskOptions): 
   return where(visible, constant(graph, 0), constant(graph, -1e9));
 }
 
+/** The tables of each kind of rotary positions, made when the first layer asks for them. */
 function rotaryInputs(
   graph: Graph,
   { model, tables }: { model: Model; tables: Map<string, { dims: number[]; data: Float32Array }> },
-): { cos: Value; sin: Value } | undefined {
+): (config: RotaryConfig | undefined) => { cos: Value; sin: Value } | undefined {
   const length = Math.min(model.maxPositionEmbeddings, longestTable);
-  const made: RotaryTables | undefined = model.rotaryTables?.({ length, sequenceLength: length });
-  if (!made) return undefined;
-  const table = (name: string, data: Float32Array): Value => {
-    tables.set(name, { dims: [length, made.half], data });
-    return graph.input(name, { dtype: "float32", shape: [length, made.half] });
+  const made = new Map<RotaryConfig, { cos: Value; sin: Value }>();
+  return (config) => {
+    if (!config || made.has(config)) return config && made.get(config);
+    const { half, cos, sin } = computeRotaryTables(config, { length, sequenceLength: length });
+    const table = (part: string, data: Float32Array): Value => {
+      const name = `rotary.${made.size === 0 ? "" : `${made.size}.`}${part}`;
+      tables.set(name, { dims: [length, half], data });
+      return graph.input(name, { dtype: "float32", shape: [length, half] });
+    };
+    made.set(config, { cos: table("cos", cos), sin: table("sin", sin) });
+    return made.get(config);
   };
-  return { cos: table("rotary.cos", made.cos), sin: table("rotary.sin", made.sin) };
 }

@@ -4,7 +4,7 @@ import { type OnnxTensor, onnxDataType } from "../../backends/onnx/onnx-schema.t
 import type { Folder } from "../../base/byte-source.ts";
 import { UnsupportedError } from "../../base/errors.ts";
 import type { FileContent } from "../../base/folder-shelf.ts";
-import { mergedParameter } from "../../execution/adapter-files.ts";
+import { checkNotQuantised, mergedParameter } from "../../execution/adapter-files.ts";
 import { type LoadedModel, withoutMethod } from "../../execution/loaded-model.ts";
 import type { ParameterSpec } from "../../models/segment-builder.ts";
 import { plain } from "../../models/storage.ts";
@@ -26,12 +26,18 @@ interface Initializer {
   read(): Uint8Array;
 }
 
-/** @throws UnsupportedError if the method puts virtual tokens in front of the text, which these files have no place for */
-export async function onnxFiles(loaded: LoadedModel, base: Folder, weightType: OnnxWeightType): Promise<Record<string, FileContent>> {
+/** @param dequantize write the rounded weights of a quantised base
+ * @throws UnsupportedError if the method puts virtual tokens in front of the text, which these files have no place for */
+export async function onnxFiles(
+  loaded: LoadedModel,
+  base: Folder,
+  { weightType, dequantize = false }: { weightType: OnnxWeightType; dequantize?: boolean },
+): Promise<Record<string, FileContent>> {
   if (loaded.method.virtualTokens)
     throw new UnsupportedError(
       "this adapter puts virtual tokens in front of the text, which an ONNX file has no place for. Export the adapter itself: --format peft.",
     );
+  if (!dequantize) checkNotQuantised(loaded.store);
   // What can be folded into weights is; other methods stay in the graph as the layers that they are.
   const folds = loaded.method.adapter?.merge !== undefined;
   const shown = folds ? withoutMethod(loaded) : loaded;

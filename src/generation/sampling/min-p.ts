@@ -7,6 +7,7 @@ export const minP = {
   name: "minP",
   valueSchema: z.number().min(0).max(1).describe("drops tokens less likely than this share of the likeliest one; 0 turns it off"),
   neutral: 0,
+  onlyForDraws: true,
   process(logits, share) {
     // The likeliest token has weight 1, so a weight is already the share of it.
     const { weights } = exponentials(logits);

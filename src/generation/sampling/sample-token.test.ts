@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { indicesOfLargest } from "../../base/largest.ts";
 import { largestFirst } from "../../base/largest-first.ts";
 import { createRandom } from "../../base/random.ts";
 import { processLogits, type SamplingOptions, sampleToken } from "./sample-token.ts";
@@ -9,23 +10,28 @@ import { exponentials } from "./softmax.ts";
 const reference = JSON.parse(
   readFileSync(new URL("../../../tests/conformance/reference/generation/processors.json", import.meta.url), "utf8"),
 ) as {
-  inputIds: number[][];
   logits: number[][];
-  cases: { options: SamplingOptions; processed: (number | null)[][]; probabilities: number[][] }[];
+  endTokens: number[];
+  promptTokens: number;
+  cases: { options: SamplingOptions; inputIds: number[][]; processed: (number | null)[][]; probabilities: number[][] }[];
 };
 
 describe("as transformers", () => {
-  test.each(reference.cases.map((one) => [JSON.stringify(one.options), one] as const))("%s", (_, { options, processed, probabilities }) => {
-    for (const [row, logits] of reference.logits.entries()) {
-      const ours = processLogits(Float32Array.from(logits), { ...options, previousTokens: reference.inputIds[row]! });
-      for (const [token, expected] of processed[row]!.entries()) {
-        if (expected === null) expect(ours[token]).toBe(Number.NEGATIVE_INFINITY);
-        else expect(ours[token]).toBeCloseTo(expected, 5);
+  test.each(reference.cases.map((one) => [JSON.stringify(one.options), one] as const))(
+    "%s",
+    (_, { options, inputIds, processed, probabilities }) => {
+      for (const [row, logits] of reference.logits.entries()) {
+        const context = { previousTokens: inputIds[row]!, promptLength: reference.promptTokens, eosTokenIds: reference.endTokens };
+        const ours = processLogits(Float32Array.from(logits), { ...options, ...context });
+        for (const [token, expected] of processed[row]!.entries()) {
+          if (expected === null) expect(ours[token]).toBe(Number.NEGATIVE_INFINITY);
+          else expect(ours[token]).toBeCloseTo(expected, 5);
+        }
+        const { weights, sum } = exponentials(ours);
+        for (const [token, expected] of probabilities[row]!.entries()) expect(weights[token]! / sum).toBeCloseTo(expected, 5);
       }
-      const { weights, sum } = exponentials(ours);
-      for (const [token, expected] of probabilities[row]!.entries()) expect(weights[token]! / sum).toBeCloseTo(expected, 5);
-    }
-  });
+    },
+  );
 });
 
 test("the heap is a sort: larger first, lower index among equals, minus infinity left out", () => {
@@ -35,6 +41,15 @@ test("the heap is a sort: larger first, lower index among equals, minus infinity
       const sorted = list.map((_, i) => i).filter((i) => values[i]! > Number.NEGATIVE_INFINITY);
       sorted.sort((a, b) => values[b]! - values[a]! || a - b);
       expect([...largestFirst(values)]).toEqual(sorted);
+    }),
+  );
+});
+
+test("the few largest are those of a sort", () => {
+  fc.assert(
+    fc.property(fc.array(fc.constantFrom(Number.NEGATIVE_INFINITY, -2, -1, 0, 0.5, 3), { maxLength: 40 }), fc.nat(9), (list, count) => {
+      const values = Float32Array.from(list);
+      expect(indicesOfLargest(values, count + 1)).toEqual([...largestFirst(values)].slice(0, count + 1));
     }),
   );
 });

@@ -15,6 +15,17 @@ export function exponentials(logits: Float32Array): { weights: Float64Array; sum
   return { weights, sum };
 }
 
+/** Logarithms of softmax, [V]. @throws DivergenceError as above */
+export function logSoftmax(logits: Float32Array): Float32Array {
+  const largest = logits[largestIndex(logits)]!;
+  let sum = 0;
+  for (let i = 0; i < logits.length; i++) sum += Math.exp(logits[i]! - largest);
+  const normaliser = largest + Math.log(sum);
+  const logarithms = new Float32Array(logits.length);
+  for (let i = 0; i < logits.length; i++) logarithms[i] = logits[i]! - normaliser;
+  return logarithms;
+}
+
 /** The index of the largest logit [V], the first of equal ones.
  * @throws DivergenceError as above */
 export function largestIndex(logits: Float32Array): number {

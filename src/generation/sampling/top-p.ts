@@ -12,6 +12,7 @@ export const topP = {
     .max(1)
     .describe("only the likeliest tokens that together reach this probability may be drawn; 1 turns it off"),
   neutral: 1,
+  onlyForDraws: true,
   process(logits, p) {
     const { weights, sum } = exponentials(logits);
     let before = 0;

@@ -6,7 +6,7 @@ import { UnsupportedError } from "../../base/errors.ts";
 import type { Value } from "../../tensor/graph.ts";
 import { add, layerNorm, split } from "../../tensor/ops/index.ts";
 import { ConfigReader } from "../config-reader.ts";
-import { activations } from "../layers/activations.ts";
+import { readActivation } from "../layers/activations.ts";
 import { attention } from "../layers/attention.ts";
 import { answerHead, decoderLabelHeads } from "../layers/label-heads.ts";
 import type { BlockOutput, ModelFamily } from "../model.ts";
@@ -25,7 +25,7 @@ export const gpt2 = {
     const numHiddenLayers = config.positiveInteger("n_layer");
     const maxPositionEmbeddings = config.positiveInteger("n_positions", 1024);
     const epsilon = config.number("layer_norm_epsilon", 1e-5);
-    const activate = activations[config.requireOneOf("activation_function", Object.keys(activations), "gelu_new")]!;
+    const activate = readActivation(config, "activation_function", "gelu_new");
     const scalesScores = config.boolean("scale_attn_weights", true);
     const scalesByLayer = config.boolean("scale_attn_by_inverse_layer_idx", false);
     const tieWordEmbeddings = config.boolean("tie_word_embeddings", true);

@@ -11,7 +11,7 @@ export const qwen3 = {
   create: (config) =>
     createGatedDecoder({
       ...readGatedDecoderConfig(new ConfigReader({ head_dim: 128, ...config }), "qwen3"),
-      queryKeyNorm: true,
+      queryKeyNorm: "heads",
       slidingWindow: windowByLayer(config),
     }),
 } as const satisfies ModelFamily;

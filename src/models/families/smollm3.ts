@@ -13,9 +13,11 @@ export const smollm3 = {
     // 1 = the layer uses rotary positions, 0 = it has none; without the list every fourth layer has none.
     const list = reader.list("no_rope_layers");
     const interval = reader.positiveInteger("no_rope_layer_interval", 4);
+    const turns = (layer: number): boolean => (list ? list[layer] !== 0 : (layer + 1) % interval !== 0);
+    const base = readGatedDecoderConfig(reader, "smollm3");
     return createGatedDecoder({
-      ...readGatedDecoderConfig(reader, "smollm3"),
-      usesRotary: (layer) => (list ? list[layer] !== 0 : (layer + 1) % interval !== 0),
+      ...base,
+      rotary: (layer) => (turns(layer) ? base.rotary(layer) : undefined),
       slidingWindow: windowByLayer(config),
     });
   },

@@ -6,12 +6,15 @@
  * 2. Query heads that share a key head broadcast against it: keys and values are never repeated, and there is a product for
  *    every query head, so that few key heads do not leave cores idle.
  * 3. Query, key, value and output are kept for the backward pass; scores and probabilities are recomputed there.
+ * 4. When decoding, earlier keys and values lie in a buffer with room for more. They are never joined with the new ones:
+ *    only scores are, so that a step copies nothing that grows with the text.
  */
 
 import type { Value } from "../../tensor/graph.ts";
 import { add, concat, matmul, reshape, slice, softmax, split, transpose } from "../../tensor/ops/index.ts";
 import { addDims, type Dim, divideDims, multiplyDims } from "../../tensor/shape.ts";
-import type { KeyValues } from "../model.ts";
+import type { KeyValues, PastKeyValues } from "../model.ts";
+import { softCapped } from "./soft-cap.ts";
 
 export interface AttentionInput {
   /** [B, T, numHeads * D], rotated already. */
@@ -24,18 +27,21 @@ export interface AttentionInput {
   readonly headDim: number;
   /** Factor on the scores, usually 1 / sqrt(D). */
   readonly scale: number;
+  /** Scores are bent to stay below this before the mask. */
+  readonly softCap?: number | undefined;
   /** One additive mask for each chunk of queries: [B, 1, 1, t, keys]. */
   readonly masks: readonly Value[];
-  readonly past?: KeyValues | undefined;
+  /** A buffer only with a single chunk. */
+  readonly past?: PastKeyValues | undefined;
   /** Every chunk of queries sees all keys. */
   readonly isBidirectional?: boolean | undefined;
   /** Added to the scores, [numHeads, T, keys]. */
   readonly bias?: Value | undefined;
 }
 
-/** @returns output [B, T, numHeads * D] and the keys and values of all tokens so far */
+/** @returns output [B, T, numHeads * D] and the keys and values of all tokens so far (of the new ones behind a buffer) */
 export function attention(input: AttentionInput): { output: Value; present: KeyValues } {
-  const { numHeads, numKeyValueHeads, headDim: D, scale, masks, past, isBidirectional, bias } = input;
+  const { numHeads, numKeyValueHeads, headDim: D, scale, softCap, masks, past, isBidirectional, bias } = input;
   const [B, T] = input.query.shape as [Dim, Dim];
   const groups = numHeads / numKeyValueHeads;
   const { graph } = input.query;
@@ -47,8 +53,9 @@ export function attention(input: AttentionInput): { output: Value; present: KeyV
   const query = graph.keep(transpose(reshape(input.query, [B, T, numKeyValueHeads, groups, D]), [0, 2, 3, 1, 4]));
   const ownKey = graph.keep(headsFirst(input.key));
   const ownValue = graph.keep(headsFirst(input.value));
-  const key = past ? concat([past.key, ownKey], 2) : ownKey;
-  const value = past ? concat([past.value, ownValue], 2) : ownValue;
+  const buffer = past?.isBuffer ? past : undefined;
+  const key = past && !buffer ? concat([past.key, ownKey], 2) : ownKey;
+  const value = past && !buffer ? concat([past.value, ownValue], 2) : ownValue;
 
   const sizes = Array.from({ length: chunks }, () => t);
   const queries = split(query, 3, sizes);
@@ -67,9 +74,14 @@ export function attention(input: AttentionInput): { output: Value; present: KeyV
     const seesAll = isBidirectional || i + 1 === chunks;
     const k = seesAll ? key : upTo(keys, i, past?.key);
     const v = seesAll ? value : upTo(values, i, past?.value);
-    const scores = matmul(q, forGroup(k), { transposeB: true, alpha: scale }); // [B, Hkv, G, t, keys]
-    const biased = bias ? add(scores, biasOf(bias, i, k.shape[2]!)) : scores;
-    return matmul(softmax(add(biased, masks[i]!)), forGroup(v)); // [B, Hkv, G, t, D]
+    const own = matmul(q, forGroup(k), { transposeB: true, alpha: scale }); // [B, Hkv, G, t, keys]
+    const scores = buffer ? concat([matmul(q, forGroup(buffer.key), { transposeB: true, alpha: scale }), own], 4) : own;
+    const bent = softCapped(scores, softCap);
+    const biased = bias ? add(bent, biasOf(bias, i, bent.shape[4]!)) : bent;
+    const probabilities = softmax(add(biased, masks[i]!));
+    if (!buffer) return matmul(probabilities, forGroup(v)); // [B, Hkv, G, t, D]
+    const [toBuffer, toOwn] = split(probabilities, 4, [buffer.key.shape[2]!, t]) as [Value, Value];
+    return add(matmul(toBuffer, forGroup(buffer.value)), matmul(toOwn, forGroup(v)));
   });
   const joined = chunks === 1 ? outputs[0]! : concat(outputs, 3); // [B, Hkv, G, T, D]
   const output = graph.keep(reshape(transpose(joined, [0, 3, 1, 2, 4]), [B, T, numHeads * D]));

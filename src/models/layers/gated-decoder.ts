@@ -1,16 +1,17 @@
 /**
- * The decoder that Llama, Mistral, Qwen2, Qwen3 and SmolLM share: RMS norm before attention and before a gated MLP,
- * rotary positions, grouped key-value heads. Families say where they differ; tensor names are the checkpoint's.
+ * The decoder that Llama and its many relatives share: RMS norms around attention and around a gated MLP, rotary positions,
+ * grouped key-value heads. Families say where they differ; tensor names are the checkpoint's.
  */
 import { CheckpointError } from "../../base/errors.ts";
 import type { Value } from "../../tensor/graph.ts";
-import { add, mul, reshape, rmsNorm, rotaryEmbedding, silu } from "../../tensor/ops/index.ts";
+import { add, mul, reshape, rmsNorm, rotaryEmbedding } from "../../tensor/ops/index.ts";
 import type { ConfigReader } from "../config-reader.ts";
 import type { BlockInput, BlockOutput, HeadOutput, MaskKind, Model } from "../model.ts";
 import type { SegmentBuilder } from "../segment-builder.ts";
+import { type Activation, readActivation } from "./activations.ts";
 import { attention } from "./attention.ts";
 import { decoderLabelHeads } from "./label-heads.ts";
-import { computeRotaryTables, type RotaryConfig, rotaryScaling } from "./rotary.ts";
+import { type RotaryConfig, readRotary } from "./rotary.ts";
 
 export interface GatedDecoderConfig {
   readonly modelType: string;
@@ -24,17 +25,41 @@ export interface GatedDecoderConfig {
   readonly rmsNormEps: number;
   readonly maxPositionEmbeddings: number;
   readonly tieWordEmbeddings: boolean;
-  readonly rotary: RotaryConfig;
   /** Bias on query, key and value. */
   readonly queryKeyValueBias: boolean;
   readonly outputBias: boolean;
   readonly mlpBias: boolean;
-  /** RMS norm of every query and key head (Qwen3). */
-  readonly queryKeyNorm: boolean;
+  readonly activation: Activation;
+  readonly norms: BlockNorms;
+  /** Norms multiply by 1 + weight instead of the weight (Gemma). */
+  readonly normsAddOne: boolean;
+  /** RMS norm of queries and keys before they turn: of every head (Qwen3), or over all heads together (OLMo 2). */
+  readonly queryKeyNorm: "none" | "heads" | "whole";
+  /** Factor on attention scores. */
+  readonly attentionScale: number;
+  readonly attentionSoftCap?: number | undefined;
+  readonly logitSoftCap?: number | undefined;
+  /** Factors on the embeddings, on what a branch adds to the residual stream, and on the logits. */
+  readonly embeddingFactor: number;
+  readonly residualFactor: number;
+  readonly logitFactor: number;
   /** Sliding window by layer; undefined sees everything. */
   slidingWindow(layer: number): number | undefined;
-  /** False in layers without positions (SmolLM3). */
-  usesRotary(layer: number): boolean;
+  /** Undefined in layers without positions (SmolLM3). */
+  rotary(layer: number): RotaryConfig | undefined;
+  /** Query, key and value [B, T, heads * D] where they are not three projections. */
+  queryKeyValue?(build: SegmentBuilder, x: Value): readonly [Value, Value, Value];
+  /** [B, T, C] -> [B, T, C] where it is not the usual gated MLP. */
+  mlp?(build: SegmentBuilder, x: Value, layer: number): Value;
+}
+
+/** Where norms stand, by their names in the checkpoint; there is none where a name is absent. */
+export interface BlockNorms {
+  readonly beforeAttention?: string;
+  /** On what attention gives, before it joins the residual stream. */
+  readonly afterAttention?: string;
+  readonly beforeMlp?: string;
+  readonly afterMlp?: string;
 }
 
 /** The part of config.json that all these families write alike. */
@@ -49,12 +74,7 @@ export function readGatedDecoderConfig(config: ConfigReader, modelType: string):
       `config.json: num_attention_heads ${numAttentionHeads} is not a multiple of num_key_value_heads ${numKeyValueHeads}.`,
     );
   }
-  config.requireOneOf("hidden_act", ["silu", "swish"], "silu");
-  // transformers 5 writes rope_parameters with the theta inside; earlier versions rope_theta beside rope_scaling.
-  const ropeScaling = config.object("rope_parameters") ?? config.object("rope_scaling");
-  const ropeTheta = typeof ropeScaling?.rope_theta === "number" ? ropeScaling.rope_theta : config.number("rope_theta", 10000);
-  const rotary: RotaryConfig = { ropeTheta, headDim, maxPositionEmbeddings, ropeScaling };
-  rotaryScaling(rotary);
+  const rotary = readRotary(config, { headDim, maxPositionEmbeddings });
   return {
     modelType,
     vocabSize: config.positiveInteger("vocab_size"),
@@ -67,55 +87,69 @@ export function readGatedDecoderConfig(config: ConfigReader, modelType: string):
     rmsNormEps: config.number("rms_norm_eps", 1e-6),
     maxPositionEmbeddings,
     tieWordEmbeddings: config.boolean("tie_word_embeddings", false),
-    rotary,
     queryKeyValueBias: config.boolean("attention_bias", false),
     outputBias: config.boolean("attention_bias", false),
     mlpBias: config.boolean("mlp_bias", false),
-    queryKeyNorm: false,
+    activation: readActivation(config, "hidden_act", "silu"),
+    norms: { beforeAttention: "input_layernorm", beforeMlp: "post_attention_layernorm" },
+    normsAddOne: false,
+    queryKeyNorm: "none",
+    attentionScale: headDim ** -0.5,
+    ...{ embeddingFactor: 1, residualFactor: 1, logitFactor: 1 },
     slidingWindow: () => undefined,
-    usesRotary: () => true,
+    rotary: () => rotary,
   };
 }
 
 export function createGatedDecoder(config: GatedDecoderConfig): Model {
-  const { hiddenSize: C, vocabSize: V, headDim: D, numAttentionHeads, numKeyValueHeads, rmsNormEps } = config;
+  const { hiddenSize: C, vocabSize: V, headDim: D, numAttentionHeads, numKeyValueHeads, rmsNormEps, norms } = config;
 
-  const norm = (build: SegmentBuilder, name: string, x: Value): Value =>
-    rmsNorm(x, build.parameter({ name: `${name}.weight`, shape: [Number(x.shape.at(-1))], kind: "norm" }), { epsilon: rmsNormEps });
-
-  /** RMS norm over the channels of each head of x [B, T, heads * D]. */
-  const headNorm = (build: SegmentBuilder, name: string, x: Value, heads: number): Value => {
-    const [B, T] = [x.shape[0]!, x.shape[1]!];
-    return reshape(norm(build, name, reshape(x, [B, T, heads, D])), [B, T, heads * D]);
+  const norm = (build: SegmentBuilder, name: string, x: Value): Value => {
+    const weight = build.parameter({ name: `${name}.weight`, shape: [Number(x.shape.at(-1))], kind: "norm" });
+    return rmsNorm(x, config.normsAddOne ? add(weight, 1) : weight, { epsilon: rmsNormEps });
   };
+  const blockNorm = (build: SegmentBuilder, name: string | undefined, x: Value): Value =>
+    name === undefined ? x : norm(build, build.nameOf(name), x);
+
+  /** Norm of queries or keys x [B, T, heads * D]. */
+  function queryKeyNorm(build: SegmentBuilder, name: string, { x, heads }: { x: Value; heads: number }): Value {
+    if (config.queryKeyNorm === "none") return x;
+    // The projections are kept: recomputing them costs a matrix product, the norm costs next to nothing.
+    build.graph.keep(x);
+    if (config.queryKeyNorm === "whole") return blockNorm(build, name, x);
+    const [B, T] = [x.shape[0]!, x.shape[1]!];
+    return reshape(blockNorm(build, name, reshape(x, [B, T, heads, D])), [B, T, heads * D]);
+  }
+
+  function projections(build: SegmentBuilder, x: Value): readonly [Value, Value, Value] {
+    const project = (name: string, heads: number): Value =>
+      build.linear({ name: `self_attn.${name}`, input: x, outFeatures: heads * D, bias: config.queryKeyValueBias });
+    return [project("q_proj", numAttentionHeads), project("k_proj", numKeyValueHeads), project("v_proj", numKeyValueHeads)];
+  }
 
   function selfAttention(build: SegmentBuilder, x: Value, input: BlockInput): { output: Value; present: BlockOutput["present"] } {
-    const bias = config.queryKeyValueBias;
-    let query = build.linear({ name: "self_attn.q_proj", input: x, outFeatures: numAttentionHeads * D, bias });
-    let key = build.linear({ name: "self_attn.k_proj", input: x, outFeatures: numKeyValueHeads * D, bias });
-    const value = build.linear({ name: "self_attn.v_proj", input: x, outFeatures: numKeyValueHeads * D, bias });
-    if (config.queryKeyNorm) {
-      // The projections are kept: recomputing them costs a matrix product, the norm costs next to nothing.
-      query = headNorm(build, build.nameOf("self_attn.q_norm"), build.graph.keep(query), numAttentionHeads);
-      key = headNorm(build, build.nameOf("self_attn.k_norm"), build.graph.keep(key), numKeyValueHeads);
-    }
-    if (config.usesRotary(input.layer)) {
-      const { cos, sin } = input.rotary!;
+    const [q, k, value] = (config.queryKeyValue ?? projections)(build, x);
+    let query = queryKeyNorm(build, "self_attn.q_norm", { x: q, heads: numAttentionHeads });
+    let key = queryKeyNorm(build, "self_attn.k_norm", { x: k, heads: numKeyValueHeads });
+    if (input.rotary) {
+      const { cos, sin } = input.rotary;
       query = rotaryEmbedding(query, input.positionIds, cos, sin, { numHeads: numAttentionHeads });
       key = rotaryEmbedding(key, input.positionIds, cos, sin, { numHeads: numKeyValueHeads });
     }
     const { output, present } = attention({
-      ...{ query, key, value, numKeyValueHeads, headDim: D, scale: D ** -0.5 },
+      ...{ query, key, value, numKeyValueHeads, headDim: D, scale: config.attentionScale, softCap: config.attentionSoftCap },
       ...{ numHeads: numAttentionHeads, masks: input.masks, past: input.past },
     });
     return { output: build.linear({ name: "self_attn.o_proj", input: output, outFeatures: C, bias: config.outputBias }), present };
   }
 
-  function mlp(build: SegmentBuilder, x: Value): Value {
-    const bias = config.mlpBias;
-    const gate = build.graph.keep(build.linear({ name: "mlp.gate_proj", input: x, outFeatures: config.intermediateSize, bias }));
-    const up = build.graph.keep(build.linear({ name: "mlp.up_proj", input: x, outFeatures: config.intermediateSize, bias }));
-    return build.linear({ name: "mlp.down_proj", input: mul(silu(gate), up), outFeatures: C, bias });
+  const mlp = config.mlp ?? ((build: SegmentBuilder, x: Value) => gatedMlp(build, x, { ...config, bias: config.mlpBias }));
+
+  /** The residual stream with what a branch gave added to it. */
+  function join(build: SegmentBuilder, { stream, branch, module }: { stream: Value; branch: Value; module: "attention" | "mlp" }): Value {
+    const named = blockNorm(build, module === "attention" ? norms.afterAttention : norms.afterMlp, branch);
+    const scaled = config.residualFactor === 1 ? named : mul(named, config.residualFactor);
+    return add(stream, build.residual(scaled, { module, input: stream }));
   }
 
   return {
@@ -125,20 +159,44 @@ export function createGatedDecoder(config: GatedDecoderConfig): Model {
       return slidingWindow === undefined ? {} : { slidingWindow };
     },
     blockPrefix: (layer) => `model.layers.${layer}.`,
-    embed: (build, { inputIds }) =>
-      build.embedded(build.rows({ name: "model.embed_tokens.weight", shape: [V, C], kind: "embedding" }, inputIds)),
+    embed(build, { inputIds }) {
+      const rows = build.rows({ name: "model.embed_tokens.weight", shape: [V, C], kind: "embedding" }, inputIds);
+      return build.embedded(config.embeddingFactor === 1 ? rows : mul(rows, config.embeddingFactor));
+    },
     block(build, input): BlockOutput {
-      const attended = selfAttention(build, norm(build, build.nameOf("input_layernorm"), input.hidden), input);
-      const middle = build.graph.keep(add(input.hidden, build.residual(attended.output, { module: "attention", input: input.hidden })));
-      const gated = mlp(build, norm(build, build.nameOf("post_attention_layernorm"), middle));
-      const hidden = add(middle, build.residual(gated, { module: "mlp", input: middle }));
-      return { hidden, present: attended.present };
+      const attended = selfAttention(build, blockNorm(build, norms.beforeAttention, input.hidden), input);
+      const middle = build.graph.keep(join(build, { stream: input.hidden, branch: attended.output, module: "attention" }));
+      const made = mlp(build, blockNorm(build, norms.beforeMlp, middle), input.layer);
+      return { hidden: join(build, { stream: middle, branch: made, module: "mlp" }), present: attended.present };
     },
     head(build, rows): HeadOutput {
       const name = config.tieWordEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight";
-      return { features: norm(build, "model.norm", rows), vocabulary: { name, shape: [V, C], kind: "embedding" } };
+      const normed = norm(build, "model.norm", rows);
+      return {
+        features: config.logitFactor === 1 ? normed : mul(normed, config.logitFactor),
+        vocabulary: { name, shape: [V, C], kind: "embedding" },
+        softCap: config.logitSoftCap,
+      };
     },
     labelHeads: decoderLabelHeads({ finalNorm: (build, rows) => norm(build, "model.norm", rows), tokenModule: "score" }),
-    rotaryTables: (size) => computeRotaryTables(config.rotary, size),
   };
+}
+
+export interface GatedMlpOptions {
+  readonly hiddenSize: number;
+  readonly intermediateSize: number;
+  readonly activation: Activation;
+  readonly bias?: boolean;
+  /** Names of the three layers, gate, up and down. */
+  readonly names?: readonly [string, string, string];
+}
+
+const usualNames = ["mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"] as const;
+
+/** down(activation(gate(x)) * up(x)); Shazeer 2020, https://arxiv.org/abs/2002.05202. [..., C] -> [..., C] */
+export function gatedMlp(build: SegmentBuilder, x: Value, options: GatedMlpOptions): Value {
+  const { hiddenSize, intermediateSize, activation, bias = false, names = usualNames } = options;
+  const gate = build.graph.keep(build.linear({ name: names[0], input: x, outFeatures: intermediateSize, bias }));
+  const up = build.graph.keep(build.linear({ name: names[1], input: x, outFeatures: intermediateSize, bias }));
+  return build.linear({ name: names[2], input: mul(activation(gate), up), outFeatures: hiddenSize, bias });
 }

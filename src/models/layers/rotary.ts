@@ -1,17 +1,26 @@
 /**
- * Rotary position tables with the scalings of transformers' `rope_scaling`: default, linear, dynamic (NTK), llama3, yarn.
- * RoFormer: https://arxiv.org/abs/2104.09864; YaRN: https://arxiv.org/abs/2309.00071. Computed in float64, stored in float32.
+ * Rotary position tables with the scalings of transformers' `rope_scaling`: default, linear, dynamic (NTK), llama3, yarn, longrope.
+ * RoFormer: https://arxiv.org/abs/2104.09864; YaRN: https://arxiv.org/abs/2309.00071; LongRoPE:
+ * https://arxiv.org/abs/2402.13753. Computed in float64, stored in float32.
  */
-import { UnsupportedError } from "../../base/errors.ts";
+import { CheckpointError, UnsupportedError } from "../../base/errors.ts";
 import { nearestName } from "../../base/nearest-name.ts";
-import type { RotaryTables } from "../model.ts";
+import type { ConfigReader } from "../config-reader.ts";
 
 export interface RotaryConfig {
   readonly ropeTheta: number;
-  readonly headDim: number;
+  /** Channels of a head that turn, all or the first of them; even. */
+  readonly rotaryDim: number;
   readonly maxPositionEmbeddings: number;
   /** `rope_scaling` (or `rope_parameters`) of config.json, keys verbatim. */
   readonly ropeScaling?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** Row-major [length, half]. */
+export interface RotaryTables {
+  readonly half: number;
+  readonly cos: Float32Array;
+  readonly sin: Float32Array;
 }
 
 interface Frequencies {
@@ -23,7 +32,35 @@ interface Frequencies {
 
 type Scaling = (config: RotaryConfig, length: number) => Frequencies;
 
-const scalings: Record<string, Scaling> = { default: plain, linear, dynamic, llama3, yarn };
+const scalings: Record<string, Scaling> = { default: plain, linear, dynamic, llama3, yarn, longrope };
+
+export interface RotaryDefaults {
+  readonly headDim: number;
+  readonly maxPositionEmbeddings: number;
+  /** Where config.json names none. */
+  readonly ropeTheta?: number;
+  /** Share of a head's channels that turn, where config.json names none. */
+  readonly partialRotaryFactor?: number;
+}
+
+/** What config.json says: transformers 5 writes rope_parameters with all of it inside, earlier versions rope_theta and partial_rotary_factor beside rope_scaling.
+ * @throws UnsupportedError if the scaling type is not known; CheckpointError if the channels that turn are no even number */
+export function readRotary(config: ConfigReader, defaults: RotaryDefaults): RotaryConfig {
+  const { headDim, maxPositionEmbeddings, ropeTheta = 10000, partialRotaryFactor = 1 } = defaults;
+  const ropeScaling = config.object("rope_parameters") ?? config.object("rope_scaling");
+  const inside = (key: string): number | undefined => (typeof ropeScaling?.[key] === "number" ? ropeScaling[key] : undefined);
+  const share = inside("partial_rotary_factor") ?? config.number("partial_rotary_factor", partialRotaryFactor);
+  const rotaryDim = Math.trunc(headDim * share);
+  if (rotaryDim <= 0 || rotaryDim % 2 !== 0 || rotaryDim > headDim)
+    throw new CheckpointError(
+      `config.json: ${share} of ${headDim} channels of a head (partial_rotary_factor) are ${rotaryDim}; expected an even number up to ${headDim}.`,
+    );
+  const rotary: RotaryConfig = {
+    ...{ ropeTheta: inside("rope_theta") ?? config.number("rope_theta", ropeTheta), rotaryDim, maxPositionEmbeddings, ropeScaling },
+  };
+  rotaryScaling(rotary);
+  return rotary;
+}
 
 /** Tables for positions 0..length-1 of a sequence of `sequenceLength` tokens. @throws UnsupportedError if the scaling type is not known */
 export function computeRotaryTables(
@@ -46,7 +83,7 @@ export function computeRotaryTables(
   return { half, cos, sin };
 }
 
-export function rotaryScaling(config: RotaryConfig): Scaling {
+function rotaryScaling(config: RotaryConfig): Scaling {
   const type = String(config.ropeScaling?.rope_type ?? config.ropeScaling?.type ?? "default");
   const scaling = scalings[type];
   if (scaling) return scaling;
@@ -56,12 +93,12 @@ export function rotaryScaling(config: RotaryConfig): Scaling {
   );
 }
 
-function inverseFrequencies(theta: number, headDim: number): number[] {
-  return Array.from({ length: headDim / 2 }, (_, j) => 1 / theta ** ((2 * j) / headDim));
+function inverseFrequencies(theta: number, rotaryDim: number): number[] {
+  return Array.from({ length: rotaryDim / 2 }, (_, j) => 1 / theta ** ((2 * j) / rotaryDim));
 }
 
-function plain({ ropeTheta, headDim }: RotaryConfig): Frequencies {
-  return { inverse: inverseFrequencies(ropeTheta, headDim), attentionFactor: 1 };
+function plain({ ropeTheta, rotaryDim }: RotaryConfig): Frequencies {
+  return { inverse: inverseFrequencies(ropeTheta, rotaryDim), attentionFactor: 1 };
 }
 
 function linear(config: RotaryConfig): Frequencies {
@@ -71,7 +108,7 @@ function linear(config: RotaryConfig): Frequencies {
 
 /** The base grows once the sequence is longer than the model was trained for. */
 function dynamic(config: RotaryConfig, length: number): Frequencies {
-  const { ropeTheta, headDim: D, maxPositionEmbeddings } = config;
+  const { ropeTheta, rotaryDim: D, maxPositionEmbeddings } = config;
   const trained = maxPositionEmbeddings;
   const factor = numberOf(config, "factor");
   const sequence = Math.max(length, trained);
@@ -96,7 +133,7 @@ function llama3(config: RotaryConfig): Frequencies {
 }
 
 function yarn(config: RotaryConfig): Frequencies {
-  const { ropeTheta, headDim: D } = config;
+  const { ropeTheta, rotaryDim: D } = config;
   const trained = optional(config, "original_max_position_embeddings") ?? config.maxPositionEmbeddings;
   const factor = optional(config, "factor") ?? config.maxPositionEmbeddings / trained;
   const channelAt = (rotations: number): number => (D * Math.log(trained / (rotations * 2 * Math.PI))) / (2 * Math.log(ropeTheta));
@@ -117,6 +154,21 @@ function yarn(config: RotaryConfig): Frequencies {
   const attentionFactor =
     optional(config, "attention_factor") ??
     (mscale && mscaleAll ? magnitude(factor, mscale) / magnitude(factor, mscaleAll) : magnitude(factor));
+  return { inverse, attentionFactor };
+}
+
+/** Every frequency has its own divisor: one list for lengths that the model was first trained for, one for longer ones. */
+function longrope(config: RotaryConfig, length: number): Frequencies {
+  const trained = numberOf(config, "original_max_position_embeddings");
+  const name = length > trained ? "long_factor" : "short_factor";
+  const divisors = config.ropeScaling?.[name];
+  if (!Array.isArray(divisors) || divisors.length !== config.rotaryDim / 2 || divisors.some((divisor) => typeof divisor !== "number"))
+    throw new UnsupportedError(
+      `rope_scaling in config.json: ${name} is ${JSON.stringify(divisors)}; type longrope needs a list of ${config.rotaryDim / 2} numbers there, one for each pair of channels.`,
+    );
+  const inverse = plain(config).inverse.map((f, j) => f / (divisors[j] as number));
+  const factor = optional(config, "factor") ?? config.maxPositionEmbeddings / trained;
+  const attentionFactor = optional(config, "attention_factor") ?? (factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(trained)));
   return { inverse, attentionFactor };
 }
 

@@ -1,18 +1,19 @@
-/** What cross-entropy needs of the logits over a whole vocabulary. */
+/** Logits over a whole vocabulary, and what cross-entropy needs of them. */
 
 import type { Value } from "../../tensor/graph.ts";
 import { add, concat, logSumExp, matmul, projectedLogSumExp, reduceMax, reshape, stopGradient } from "../../tensor/ops/index.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { HeadOutput } from "../model.ts";
 import type { ParameterSpec, SegmentBuilder } from "../segment-builder.ts";
+import { softCapped } from "./soft-cap.ts";
 
 /** Rows of a frozen vocabulary matrix that are taken at once: 512 rows of logits are 8 MB, and the products still run at full speed. */
 const pieceRows = 4096;
 
 /** [N, V]. */
-export function logitsOf({ features, vocabulary, bias }: HeadOutput, build: SegmentBuilder): Value {
+export function logitsOf({ features, vocabulary, bias, softCap }: HeadOutput, build: SegmentBuilder): Value {
   const logits = matmul(features, build.parameter(vocabulary), { transposeB: true });
-  return bias ? add(logits, biasOf(bias, build)) : logits;
+  return softCapped(bias ? add(logits, biasOf(bias, build)) : logits, softCap);
 }
 
 /** [V]. */
@@ -33,14 +34,14 @@ export interface VocabularySums {
  * of the pieces. A trained one is taken whole, since its gradient needs the probabilities again.
  */
 export function sumOverVocabulary(head: HeadOutput, build: SegmentBuilder, most = pieceRows): VocabularySums {
-  const { features, vocabulary, bias } = head;
+  const { features, vocabulary, bias, softCap } = head;
   // Heads with a bias stand on encoders, which predict few tokens of a text; their logits are small as a whole.
   const pieces = bias ? undefined : build.frozenPieces(vocabulary, most);
   if (!pieces) {
     const logits = logitsOf(head, build);
     return { normaliser: logSumExp(logits), largest: stopGradient(reduceMax(logits, [-1])) };
   }
-  const sums = pieces.map((piece) => projectedLogSumExp(features, piece));
+  const sums = pieces.map((piece) => projectedLogSumExp(features, piece, { softCap }));
   const columns = (values: readonly Value[]): Value =>
     concat(
       values.map((value) => reshape(value, [...value.shape, 1])),

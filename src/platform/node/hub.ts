@@ -67,8 +67,12 @@ interface Hub {
   readonly offline: boolean;
 }
 
+/** Where Python's huggingface_hub keeps what it downloads, and the token. */
+export const huggingFaceHome = (environment: Readonly<Record<string, string | undefined>>): string =>
+  environment.HF_HOME ?? join(environment.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "huggingface");
+
 async function openHub(environment: Readonly<Record<string, string | undefined>>): Promise<Hub> {
-  const home = environment.HF_HOME ?? join(environment.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "huggingface");
+  const home = huggingFaceHome(environment);
   const stored = await readFile(environment.HF_TOKEN_PATH ?? join(home, "token"), "utf8").catch(() => undefined);
   return {
     endpoint: (environment.HF_ENDPOINT ?? "https://huggingface.co").replace(/\/$/, ""),

@@ -4,6 +4,7 @@ export { cast } from "./cast.ts";
 export { equal, greaterOrEqual, less, logicalAnd, logicalOr } from "./comparison.ts";
 export { concat, slice, split } from "./concat.ts";
 export { constant, zeros } from "./constant.ts";
+export { dequantizeNf4 } from "./dequantize-nf4.ts";
 export { add, div, maximum, mul, sub } from "./elementwise-binary.ts";
 export { erf, exp, gelu, log, neg, reciprocal, relu, sigmoid, silu, sqrt, stopGradient, tanh } from "./elementwise-unary.ts";
 export { gather, scatterAddRows } from "./gather.ts";

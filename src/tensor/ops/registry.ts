@@ -4,6 +4,7 @@ import { castOp } from "./cast.ts";
 import { equalOp, greaterOrEqualOp, lessOp, logicalAndOp, logicalOrOp } from "./comparison.ts";
 import { concatOp, splitOp } from "./concat.ts";
 import { constantOp, zerosOp } from "./constant.ts";
+import { dequantizeNf4Op } from "./dequantize-nf4.ts";
 import { addOp, divOp, maximumOp, mulOp, subOp } from "./elementwise-binary.ts";
 import {
   erfOp,
@@ -40,5 +41,5 @@ export const ops = [
   ...[constantOp, zerosOp, rangeOp, castOp, randomUniformOp],
   ...[matmulOp, reduceSumOp, reduceMeanOp, reduceMaxOp, softmaxOp, logSumExpOp, projectedLogSumExpOp],
   ...[rmsNormOp, layerNormOp, rotaryEmbeddingOp],
-  ...[reshapeOp, transposeOp, concatOp, splitOp, broadcastToOp, gatherOp, scatterAddRowsOp],
+  ...[reshapeOp, transposeOp, concatOp, splitOp, broadcastToOp, gatherOp, scatterAddRowsOp, dequantizeNf4Op],
 ] as const;

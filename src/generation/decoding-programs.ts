@@ -1,0 +1,150 @@
+/** The compiled graphs of a decoder, with weights fed from the store or moved into the graphs. */
+import type { Executable, HostTensor } from "../backends/backend.ts";
+import { storageIn } from "../execution/parameter-store.ts";
+import { buildDecodingBlocks, type LayerRange } from "../models/decoding-blocks.ts";
+import { logitsOf } from "../models/layers/vocabulary.ts";
+import {
+  buildBlock,
+  buildCrossKeyValues,
+  buildEmbedding,
+  buildHead,
+  buildPast,
+  type Segment,
+  type SegmentContext,
+} from "../models/segments.ts";
+import { float32, namedTensors } from "../models/storage.ts";
+import type { DecoderOptions } from "./decoder.ts";
+import type { LayerKeyValues } from "./key-value-cache.ts";
+import type { EncoderPrograms } from "./source-memory.ts";
+
+export interface Program {
+  /** @param inputs those of the graph that are no parameters; others are ignored */
+  run(inputs: Readonly<Record<string, HostTensor>>): Promise<Record<string, HostTensor>>;
+}
+
+export interface DecodingPrograms {
+  readonly embedding: Program;
+  /** In the order of the layers. */
+  readonly blocks: readonly (Program & LayerRange)[];
+  readonly head: Program;
+  /** Of an encoder-decoder. */
+  readonly encoder?: EncoderPrograms;
+  /** What a method puts in front of every row's keys and values, by layer: [1, H, tokens, D]. */
+  readonly front: readonly LayerKeyValues[];
+}
+
+/** Layers in one graph whose weights are fed: fewer calls, while equal graphs of a deep model are compiled once. */
+const fedLayers = 6;
+/** Weights inside one graph, in bytes; they are held several times while it is compiled. */
+const packedBytes = 64e6;
+
+export async function compileDecoding(options: DecoderOptions): Promise<DecodingPrograms> {
+  const { model, method, store, weights = "shared" } = options;
+  const storageOf = storageIn(store);
+  const context = { model, chunks: 1, options: { hooks: [method.hooks], isTraining: false, storageOf } };
+  // Its table is read row by row, in the type that it is stored in.
+  const embeddingSegment = buildEmbedding(context);
+  const embedding = await fed(embeddingSegment, options);
+  const front: LayerKeyValues[] = [];
+  for (let layer = 0; layer < model.numHiddenLayers; layer++) {
+    const past = buildPast(context, { layer });
+    if (!past) break;
+    const { pastKey, pastValue } = await (await fed(past, options)).run({});
+    front.push({ key: pastKey!, value: pastValue! });
+  }
+  const quantised = new Set([...store.parameters.values()].flatMap(({ spec, storage }) => (storage.isQuantised ? [spec.name] : [])));
+  const isPacked = (parameter: string): boolean => weights === "packed" && !quantised.has(parameter);
+  const held = {
+    ...context,
+    options: { ...context.options, storageOf: (name: string) => (isPacked(name) ? float32 : storageOf(name)) },
+  };
+  const step = weights === "packed" ? layersOf(packedBytes, options) : fedLayers;
+  const ranges: LayerRange[] = [];
+  for (let from = 0; from < model.numHiddenLayers; from += step) ranges.push({ from, to: Math.min(model.numHiddenLayers, from + step) });
+  const segments = [
+    ...ranges.map((range) => buildDecodingBlocks(held, range)),
+    buildHead(held, (output, build) => build.graph.output("logits", logitsOf(output, build))),
+  ];
+  const encoderSegments = segmentsOfEncoder(context);
+  const programs: Program[] = [];
+  for (const [i, segment] of segments.entries()) {
+    if (weights === "shared") programs.push(await fed(segment, options));
+    else {
+      programs.push(await packed(segment, { ...options, isPacked }));
+      const stillRead = parametersOf(embeddingSegment, ...encoderSegments, ...segments.slice(i + 1));
+      for (const name of parametersOf(segment)) if (isPacked(name) && !stillRead.has(name)) store.forget(name);
+    }
+  }
+  const encoder = encoderSegments.length > 0 && (await compileEncoder(encoderSegments, options));
+  return {
+    embedding,
+    front,
+    ...(encoder && { encoder }),
+    blocks: ranges.map((range, i) => ({ ...range, ...programs[i]! })),
+    head: programs.at(-1)!,
+  };
+}
+
+/** The encoder's embedding and blocks, then the keys and values that the decoder's layers make of its output; it reads a source once. */
+function segmentsOfEncoder(context: SegmentContext): Segment[] {
+  const { encoder, numHiddenLayers } = context.model;
+  if (!encoder) return [];
+  const own = { ...context, stack: encoder };
+  return [
+    buildEmbedding(own),
+    ...Array.from({ length: encoder.numHiddenLayers }, (_, layer) => buildBlock(own, { layer })),
+    ...Array.from({ length: numHiddenLayers }, (_, layer) => buildCrossKeyValues(context, { layer })),
+  ];
+}
+
+async function compileEncoder(segments: readonly Segment[], options: DecoderOptions): Promise<EncoderPrograms> {
+  const [embedding, ...others] = await Promise.all(segments.map((segment) => fed(segment, options)));
+  const layers = options.model.encoder!.numHiddenLayers;
+  return { embedding: embedding!, blocks: others.slice(0, layers), crossKeyValues: others.slice(layers) };
+}
+
+const parametersOf = (...segments: readonly Segment[]): ReadonlySet<string> =>
+  new Set(segments.flatMap(({ parameters }) => [...parameters.values()].map(({ name }) => name)));
+
+/** A segment whose parameters are given in every run. */
+async function fed(segment: Segment, { backend, store }: DecoderOptions): Promise<Program> {
+  const parameters: Record<string, HostTensor> = {};
+  for (const [local, { name }] of segment.parameters) Object.assign(parameters, namedTensors(local, store.parameters.get(name)!));
+  return bind(segment, await backend.compile(segment.graph, { name: `${segment.name} decoding` }), parameters);
+}
+
+interface PackedOptions extends DecoderOptions {
+  isPacked(parameter: string): boolean;
+}
+
+/** A segment that holds its parameters, but for those that are codes. */
+async function packed(segment: Segment, { backend, store, isPacked }: PackedOptions): Promise<Program> {
+  const constants = new Map<string, HostTensor>();
+  const parameters: Record<string, HostTensor> = {};
+  for (const [local, spec] of segment.parameters) {
+    const { storage, ...stored } = store.parameters.get(spec.name)!;
+    // A copy even of float32: JavaScript does not see what the runtime holds, and collects what the store let go of only where
+    // memory of its own is asked for. At 135M parameters the peak is 1,236 MB with copies and 1,445 MB without.
+    if (isPacked(spec.name)) constants.set(local, { dtype: "float32", dims: spec.shape, data: storage.read(stored, spec.shape).slice() });
+    else Object.assign(parameters, namedTensors(local, stored));
+  }
+  return bind(segment, await backend.compile(segment.graph, { name: `${segment.name} decoding`, constants }), parameters);
+}
+
+function bind({ graph }: Segment, executable: Executable, parameters: Readonly<Record<string, HostTensor>>): Program {
+  return {
+    run(inputs) {
+      const all: Record<string, HostTensor> = { ...inputs, ...parameters };
+      return executable.run(Object.fromEntries([...graph.inputs.keys()].flatMap((name) => (all[name] ? [[name, all[name]]] : []))));
+    },
+  };
+}
+
+/** How many layers hold about so many bytes in float32, at least one. */
+function layersOf(bytes: number, { model, store }: Pick<DecoderOptions, "model" | "store">): number {
+  const prefix = model.blockPrefix(0);
+  let layer = 1;
+  for (const { spec } of store.parameters.values())
+    if (spec.name.startsWith(prefix)) layer += 4 * spec.shape.reduce((product, size) => product * size, 1);
+  return Math.max(1, Math.min(model.numHiddenLayers, Math.floor(bytes / layer)));
+}

@@ -1,0 +1,129 @@
+/** Adapters on quantised bases: the same numbers as on the float32 weights that the codes stand for; the copy on disk; what is refused. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { checkNotQuantised, mergedParameter } from "../../src/execution/adapter-files.ts";
+import { untouched } from "../../src/execution/loaded-model.ts";
+import { readParameter } from "../../src/execution/parameter-store.ts";
+import { checkFreezesBase } from "../../src/execution/quantised-base.ts";
+import { mergedCheckpointFiles } from "../../src/export/merged-checkpoint.ts";
+import type { AttachedMethod, Method, MethodTarget } from "../../src/methods/method.ts";
+import { methods } from "../../src/methods/registry.ts";
+import { describeModel } from "../../src/models/segments.ts";
+import { openFolder } from "../../src/platform/node/files.ts";
+import { createQuantisedCache } from "../../src/platform/node/quantised-cache.ts";
+import { batchOf, openTinyModel, reference } from "../conformance/tiny-model.ts";
+
+const temporary = mkdtempSync(join(tmpdir(), "tunesmith-quantised-"));
+afterAll(() => rmSync(temporary, { recursive: true, force: true }));
+
+const nf4 = { format: "nf4", doubleQuantization: true, blockSize: 64 } as const;
+const int8 = { format: "int8" } as const;
+const batch = batchOf([
+  [5, 9, 2, 14, 7, 3, 21, 8],
+  [1, 4, 4, 19, 30, 2, 11, 6],
+]);
+
+function attach(name: string, options: object = {}): (target: MethodTarget) => AttachedMethod {
+  const method = (methods as readonly Method[]).find((candidate) => candidate.name === name)!;
+  return (target) => method.attach(target, method.configSchema.parse({ name, ...options }));
+}
+
+/** A quantised model, and the same with the numbers that its codes stand for in float32. */
+async function openBoth(folder: string, options: { quantization: typeof nf4 | typeof int8; attach: ReturnType<typeof attach> }) {
+  const quantised = await openTinyModel({ folder, ...options });
+  const decoded = await openTinyModel({ folder, attach: options.attach });
+  for (const [name, stored] of quantised.store.parameters)
+    (decoded.store.parameters.get(name)!.tensor.data as Float32Array).set(readParameter(stored).data);
+  return { quantised, decoded };
+}
+
+describe.each([
+  ["llama", nf4],
+  ["llama", int8],
+  ["gpt2", nf4],
+  ["gpt2", int8],
+] as const)("%s in %o", (family, quantization) => {
+  it.each(["lora", "ia3", "vera", "prefix-tuning", "bottleneck"])("%s has the loss and gradients of the decoded weights", async (name) => {
+    const { quantised, decoded } = await openBoth(`${reference}families/${family}`, { quantization, attach: attach(name) });
+    const results = [];
+    for (const { engine } of [quantised, decoded]) results.push(await engine.accumulate(batch, { gradientScale: 1, seed: 1 }));
+    expect(results[0]!.lossSum).toBeCloseTo(results[1]!.lossSum, 4);
+    for (const [group, { gradients }] of quantised.store.groups.entries()) {
+      const expected = decoded.store.groups[group]!.gradients;
+      const largest = Math.max(...expected.map(Math.abs));
+      gradients.forEach((gradient, i) => expect(Math.abs(gradient - expected[i]!)).toBeLessThan(1e-4 * largest));
+    }
+  });
+
+  it("holds linear layers as codes and nothing else", async () => {
+    const { model, store } = await openTinyModel({ folder: `${reference}families/${family}`, quantization, attach: () => untouched });
+    const linears = new Set(describeModel(model).linears.map(({ module }) => `${module}.weight`));
+    for (const [name, { storage }] of store.parameters) expect([name, storage.isQuantised]).toEqual([name, linears.has(name)]);
+  });
+});
+
+describe("the copy on disk", () => {
+  const open = (home: string, notices: string[]) =>
+    openTinyModel({
+      ...{ folder: `${reference}families/llama`, quantization: nf4, attach: attach("lora") },
+      cache: createQuantisedCache({ environment: { HF_HOME: join(temporary, home) }, onNotice: (message) => notices.push(message) }),
+    });
+  const codes = ({ store }: Awaited<ReturnType<typeof open>>) =>
+    [...store.parameters.values()].filter(({ storage }) => storage.isQuantised).map(({ tensor, companions }) => ({ tensor, companions }));
+
+  it("is made once and read afterwards", async () => {
+    const notices: string[] = [];
+    const first = await open("kept", notices);
+    expect(notices).toEqual([expect.stringMatching(/^quantised 14 weights of .*llama in/)]);
+    const second = await open("kept", notices);
+    expect(notices).toHaveLength(1);
+    expect(codes(second)).toEqual(codes(first));
+    const inMemory = await openTinyModel({ folder: `${reference}families/llama`, quantization: nf4, attach: attach("lora") });
+    expect(codes(inMemory)).toEqual(codes(first));
+    expect(readdirSync(join(temporary, "kept/tunesmith-quantized"))).toEqual([expect.stringMatching(/^nf4-[0-9a-f]{40}$/)]);
+  });
+
+  it("is made again where it is damaged", async () => {
+    const notices: string[] = [];
+    const first = await open("damaged", notices);
+    const shelf = join(temporary, "damaged/tunesmith-quantized");
+    const file = join(shelf, readdirSync(shelf)[0]!, "model.safetensors");
+    const bytes = readFileSync(file);
+    bytes[bytes.length - 1]! ^= 1;
+    writeFileSync(file, bytes);
+    expect(codes(await open("damaged", notices))).toEqual(codes(first));
+    expect(notices.slice(1)).toEqual([
+      expect.stringContaining("is damaged and is made again"),
+      expect.stringContaining("quantised 14 weights"),
+    ]);
+    await open("damaged", notices);
+    expect(notices).toHaveLength(3);
+  });
+});
+
+describe("what is refused", () => {
+  it.each([
+    ["full", {}, /trains every weight; codes cannot be trained/],
+    ["last-layers", { layers: 1 }, /changes some of the model's own weights/],
+    ["freeze", { trainable: ["*norm*"] }, /changes some of the model's own weights/],
+  ])("%s", async (name, options, message) => {
+    const { model } = await openTinyModel({ folder: `${reference}families/llama`, attach: () => untouched });
+    const { parameters, linears } = describeModel(model);
+    const attached = attach(name, options)({ model, parameters, linears });
+    expect(() => checkFreezesBase(attached, { method: { name }, linears })).toThrow(message);
+  });
+
+  it("folding an adapter into codes, unless the rounded weights are asked for", async () => {
+    const folder = `${reference}families/llama`;
+    const opened = await openTinyModel({ folder, quantization: nf4, attach: attach("lora", { rank: 4 }) });
+    expect(() => checkNotQuantised(opened.store)).toThrow(/q_proj.weight is quantised.*--dequantize/);
+    const loaded = { ...opened, fresh: [] } as unknown as Parameters<typeof mergedCheckpointFiles>[0];
+    await expect(mergedCheckpointFiles(loaded, openFolder(folder))).rejects.toThrow("--dequantize");
+    expect(Object.keys(await mergedCheckpointFiles(loaded, openFolder(folder), { dequantize: true }))).toContain("model.safetensors");
+    const name = "model.layers.0.self_attn.q_proj.weight";
+    const rounded = readParameter(opened.store.parameters.get(name)!).data;
+    expect(mergedParameter({ name, ...opened }).data).toEqual(rounded); // B is zero
+  });
+});
