@@ -23,6 +23,12 @@ interface Result {
   readonly comparison: { readonly difference: number; readonly low: number; readonly high: number; readonly documents: number };
 }
 
+interface ClassResult {
+  readonly base: { readonly metrics: { readonly eval_accuracy: number } };
+  readonly tuned: { readonly metrics: { readonly eval_accuracy: number } };
+  readonly metricComparisons: { readonly eval_accuracy: Result["comparison"] };
+}
+
 const folder = mkdtempSync(join(tmpdir(), "tunesmith-real-"));
 console.log("| model | data | base | tuned | difference (95% interval) | held-out documents | seconds |\n|---|---|--:|--:|---|--:|--:|");
 for (const [i, { model, data, rate, training }] of jobs.entries()) {
@@ -43,4 +49,28 @@ for (const [i, { model, data, rate, training }] of jobs.entries()) {
     `| ${model} | ${data} | ${base.loss.toFixed(3)} | ${tuned.loss.toFixed(3)} | ${difference.toFixed(3)} (${low.toFixed(3)} to ${high.toFixed(3)}) | ${documents} | ${((performance.now() - started) / 1000).toFixed(0)} |`,
   );
 }
+
+console.log(
+  "\n| model | data | accuracy of base | tuned | difference in points (95% interval) | held-out texts | seconds |\n|---|---|--:|--:|---|--:|--:|",
+);
+const classes = join(folder, "classes.yaml");
+writeFileSync(
+  classes,
+  `model: ${shared}/models/chat-gpt2\ndata: { train: ${shared}/classification/sst2_train.tsv.gz, validation: ${shared}/classification/sst2_dev.tsv, maxLength: 64 }\ntask: { name: sequence-classification }\nmethod: { name: lora, rank: 16, targetModules: all-linear }\noptimizer: { name: adamw, learningRate: 1.0e-3 }\ntraining: { epochs: 3, batchSize: 8 }\noutput: ${join(folder, "classes")}\n`,
+);
+const begun = performance.now();
+const { base, tuned, metricComparisons } = JSON.parse(
+  execFileSync(process.execPath, [join(root, "dist/cli/main.js"), "train", classes, "--json"], {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "ignore"],
+    maxBuffer: 2 ** 28,
+  }),
+) as ClassResult;
+const { difference, low, high, documents } = metricComparisons.eval_accuracy;
+const [before, after, ...points] = [base.metrics.eval_accuracy, tuned.metrics.eval_accuracy, difference, low, high].map((share) =>
+  (100 * share).toFixed(1),
+);
+console.log(
+  `| chat-gpt2 | classification/sst2 | ${before}% | ${after}% | ${points[0]} (${points[1]} to ${points[2]}) | ${documents} | ${((performance.now() - begun) / 1000).toFixed(0)} |`,
+);
 rmSync(folder, { recursive: true });

@@ -19,6 +19,12 @@ const context: CommandContext = {
   signal: interruption.signal,
 };
 
+// A reader such as head that has seen enough is no failure.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(0);
+  throw error;
+});
+
 const program = new Command("tunesmith")
   .description("Fine-tune language models: no Python, no CUDA toolkit.")
   .version(tunesmithVersion)

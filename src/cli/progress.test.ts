@@ -41,8 +41,11 @@ test("bars are full at the end and empty at the beginning", () => {
 });
 
 test("an evaluation says whether it is the best", () => {
-  expect(formatEvaluation({ step: 20, loss: 2, tokenAccuracy: 0.4567, isBest: true })).toBe(
+  expect(formatEvaluation({ step: 20, loss: 2, tokenAccuracy: 0.4567, isBest: true, isOfLabels: false })).toBe(
     "step 20  validation loss 2.0000  perplexity 7.389  token accuracy 45.7%  best so far",
+  );
+  expect(formatEvaluation({ step: 20, loss: 2, tokenAccuracy: 0.4567, isBest: false, isOfLabels: true })).toBe(
+    "step 20  validation loss 2.0000",
   );
 });
 

@@ -1,6 +1,7 @@
 /** How training looks in the terminal: one line that changes in place, or plain lines where the output is a file or a pipe. */
 import { formatBytes, formatDuration, formatNumber } from "../base/units.ts";
-import type { EvaluationEvent, StepEvent } from "../trainers/supervised.ts";
+import type { ValidationEvent } from "../runs/train-run.ts";
+import type { StepEvent } from "../trainers/supervised.ts";
 import type { TrainMessage } from "./train-in-worker.ts";
 
 /** The part of a terminal's stream that is needed. */
@@ -109,8 +110,10 @@ export function formatProgressLine(event: StepEvent, { secondsLeft, columns }: {
 export const formatPlainLine = (event: StepEvent, secondsLeft: number): string =>
   ["step", [...facts(event), timeLeft(secondsLeft)].join("  ")].join(" ");
 
-export const formatEvaluation = ({ step, loss, tokenAccuracy, isBest }: EvaluationEvent): string =>
-  `step ${step}  validation loss ${loss.toFixed(4)}  perplexity ${formatNumber(Math.exp(loss))}  token accuracy ${(100 * tokenAccuracy).toFixed(1)}%${isBest ? "  best so far" : ""}`;
+export function formatEvaluation({ step, loss, tokenAccuracy, isBest, isOfLabels }: ValidationEvent): string {
+  const ofTokens = `  perplexity ${formatNumber(Math.exp(loss))}  token accuracy ${(100 * tokenAccuracy).toFixed(1)}%`;
+  return `step ${step}  validation loss ${loss.toFixed(4)}${isOfLabels ? "" : ofTokens}${isBest ? "  best so far" : ""}`;
+}
 
 /** @param share 0 to 1 @param width characters */
 export function formatBar(share: number, width: number): string {

@@ -2,8 +2,8 @@
 import { Worker } from "node:worker_threads";
 import { CheckpointError, ConfigError, TunesmithError } from "../base/errors.ts";
 import type { RunConfig } from "../runs/config.ts";
-import type { TrainRunResult } from "../runs/train-run.ts";
-import type { EvaluationEvent, StepEvent } from "../trainers/supervised.ts";
+import type { TrainRunResult, ValidationEvent } from "../runs/train-run.ts";
+import type { StepEvent } from "../trainers/supervised.ts";
 
 /** What the worker is started with. */
 export interface TrainJob {
@@ -15,7 +15,7 @@ export interface TrainJob {
 export type TrainMessage =
   | { readonly kind: "prepared"; readonly lines: readonly string[] }
   | { readonly kind: "step"; readonly event: StepEvent }
-  | { readonly kind: "evaluation"; readonly event: EvaluationEvent }
+  | { readonly kind: "evaluation"; readonly event: ValidationEvent }
   | { readonly kind: "notice"; readonly text: string }
   | { readonly kind: "result"; readonly result: TrainRunResult }
   | {

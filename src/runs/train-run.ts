@@ -32,10 +32,15 @@ export interface TrainRunOptions {
   readonly events: TrainRunEvents;
 }
 
+export interface ValidationEvent extends EvaluationEvent {
+  /** True where the targets are no tokens, so that a perplexity means nothing. */
+  readonly isOfLabels: boolean;
+}
+
 export interface TrainRunEvents {
   onPrepared?(prepared: PreparedRun): void;
   onStep?(event: StepEvent): void;
-  onEvaluation?(event: EvaluationEvent): void;
+  onEvaluation?(event: ValidationEvent): void;
   onNotice?(message: string): void;
 }
 
@@ -125,8 +130,9 @@ export async function runTraining({ config, environment, resume, signal, events 
         events.onStep?.(event);
       },
       onEvaluation(event) {
-        log({ step: event.step, eval_loss: event.loss, eval_perplexity: Math.exp(event.loss), eval_token_accuracy: event.tokenAccuracy });
-        events.onEvaluation?.(event);
+        const ofTokens = { eval_perplexity: Math.exp(event.loss), eval_token_accuracy: event.tokenAccuracy };
+        log({ step: event.step, eval_loss: event.loss, ...(!task.head && ofTokens) });
+        events.onEvaluation?.({ ...event, isOfLabels: task.head !== undefined });
       },
       onNotice: notice,
     },

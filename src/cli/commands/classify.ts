@@ -16,7 +16,11 @@ export const classify = {
       .action(async (model: string, texts: string[], flags: AskFlags) => {
         const rows = texts.map((text, i) => ({ row: { text }, at: `text ${i + 1}` }));
         const tasks = ["sequence-classification", "token-classification", "multiple-choice"];
-        for (const { row, said } of await askModel({ model, flags, rows, tasks })) print(JSON.stringify({ ...row, ...said }));
+        for (const { row, said } of await askModel({ model, flags, rows, tasks })) {
+          // What a file says itself is not mistaken for what the model says.
+          const given = Object.entries(row).map(([name, value]) => [name in said ? `given_${name}` : name, value]);
+          print(JSON.stringify({ ...Object.fromEntries(given), ...said }));
+        }
       });
   },
 } as const satisfies Command;

@@ -10,12 +10,14 @@ import { families } from "../../models/families/registry.ts";
 import { objectives } from "../../objectives/registry.ts";
 import { optimizers } from "../../optimizers/registry.ts";
 import { schedules } from "../../optimizers/schedules/registry.ts";
+import { tasks } from "../../tasks/registry.ts";
 import type { Command } from "../command.ts";
 
 const shelves: Readonly<Record<string, readonly { readonly name: string; readonly summary?: string }[]>> = {
   models: families,
   methods,
   objectives,
+  tasks,
   optimizers,
   schedules,
   formats,
@@ -39,7 +41,7 @@ export const list = {
           );
         }
         if (kind === undefined) print(`${name}:`);
-        for (const member of members) print(`  ${member.name.padEnd(22)}${member.summary ?? ""}`.trimEnd());
+        for (const member of members) print(`  ${member.name.padEnd(26)}${member.summary ?? ""}`.trimEnd());
       }
     });
   },

@@ -8,7 +8,7 @@ import { add, layerNorm, split } from "../../tensor/ops/index.ts";
 import { ConfigReader } from "../config-reader.ts";
 import { readActivation } from "../layers/activations.ts";
 import { attention } from "../layers/attention.ts";
-import { decoderLabelHeads } from "../layers/label-heads.ts";
+import { answerHead, decoderLabelHeads } from "../layers/label-heads.ts";
 import type { BlockOutput, ModelFamily } from "../model.ts";
 import type { SegmentBuilder } from "../segment-builder.ts";
 
@@ -39,6 +39,7 @@ export const gpt2 = {
         build.parameter({ name: `${name}.bias`, shape: [C], kind: "bias" }),
         { epsilon },
       );
+    const finalNorm = (build: SegmentBuilder, rows: Value): Value => norm(build, "transformer.ln_f", rows);
     const conv1d = { bias: true, layout: "in-out" } as const;
 
     return {
@@ -76,9 +77,12 @@ export const gpt2 = {
       },
       head(build, rows) {
         const name = tieWordEmbeddings ? "transformer.wte.weight" : "lm_head.weight";
-        return { features: norm(build, "transformer.ln_f", rows), vocabulary: { name, shape: [V, C], kind: "embedding" } };
+        return { features: finalNorm(build, rows), vocabulary: { name, shape: [V, C], kind: "embedding" } };
       },
-      labelHeads: decoderLabelHeads({ finalNorm: (build, rows) => norm(build, "transformer.ln_f", rows), tokenModule: "classifier" }),
+      labelHeads: {
+        ...decoderLabelHeads({ finalNorm, tokenModule: "classifier" }),
+        "question-answering": answerHead(finalNorm),
+      },
     };
   },
 } as const satisfies ModelFamily;

@@ -41,13 +41,15 @@ export const decoderLabelHeads = ({ finalNorm, tokenModule }: DecoderHeadsOption
     rows: finalNorm,
     build: (build, input, outFeatures) => headLinear(build, { name: tokenModule, input, outFeatures }),
   },
-  "question-answering": {
-    pools: "all",
-    modules: ["qa_outputs"],
-    rows: finalNorm,
-    build: (build, input, outFeatures) => headLinear(build, { name: "qa_outputs", input, outFeatures }),
-  },
   "sentence-embeddings": embeddingHead(finalNorm),
+});
+
+/** Of decoders whose class for answers keeps the model's own names; transformers gives Llama's and its relatives' other ones. */
+export const answerHead = (finalNorm: LabelHead["rows"]): LabelHead => ({
+  pools: "all",
+  modules: ["qa_outputs"],
+  ...(finalNorm && { rows: finalNorm }),
+  build: (build, input, outFeatures) => headLinear(build, { name: "qa_outputs", input, outFeatures }),
 });
 
 /** No layer of its own: the pooled rows are the embedding. @param finalNorm the norm behind the last block, where the blocks do not end with it */
