@@ -45,6 +45,15 @@ export const shapes = {
       ...{ relative_attention_num_buckets: 32, dropout_rate: 0, decoder_start_token_id: 0, pad_token_id: 0, feed_forward_proj: "relu" },
     },
   },
+  "qwen3-moe-300m": {
+    summary: "Qwen3 mixture of experts, 300M parameters, of which a token uses 80M",
+    kind: "causal-lm",
+    config: {
+      ...{ model_type: "qwen3_moe", vocab_size: 49152, hidden_size: 576, intermediate_size: 1536, num_hidden_layers: 12 },
+      ...{ num_attention_heads: 9, num_key_value_heads: 3, head_dim: 64, max_position_embeddings: 8192, tie_word_embeddings: true },
+      ...{ num_experts: 32, num_experts_per_tok: 4, moe_intermediate_size: 384, norm_topk_prob: true, mlp_only_layers: [] },
+    },
+  },
 } as const satisfies Readonly<Record<string, BenchShape>>;
 
 export type ShapeName = keyof typeof shapes;

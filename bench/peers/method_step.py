@@ -24,6 +24,7 @@ CLASSES = {
 LINEAR = {
     "llama": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
     "gpt2": ["c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"],
+    "qwen3_moe": ["q_proj", "k_proj", "v_proj", "o_proj"],
     "bert": ["query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense"],
     "t5": ["q", "k", "v", "o", "wi", "wo"],
 }

@@ -7,6 +7,7 @@ import type { Segment } from "../models/segments.ts";
 import { gradients } from "../tensor/autodiff.ts";
 import type { Graph, Value } from "../tensor/graph.ts";
 import { extract } from "../tensor/passes/extract.ts";
+import { dimNames } from "../tensor/shape.ts";
 
 export interface DifferentiatedSegment {
   /** Segment inputs -> `hidden` and the kept values. */
@@ -39,7 +40,8 @@ export function differentiateSegment({ segment, trains, inputGradients, keepNoth
   for (const local of trained) targets.set(`gradient.${local}`, graph.inputs.get(local)!);
   if (targets.size === 0) return { forward: extract({ graph, inputs: new Map(), outputs: new Map([["hidden", output]]) }) };
 
-  const candidates = new Map(keepNothing ? [] : [...graph.kept].map((value, i) => [`keep.${i}`, value] as const));
+  const kept = keepNothing ? [] : keptOfKnownSize(graph);
+  const candidates = new Map(kept.map((value, i) => [`keep.${i}`, value] as const));
   const seed = graph.input("output.gradient", { dtype: "float32", shape: output.shape });
   const found = gradients({ graph, outputs: [{ value: output, gradient: seed }], wrt: [...targets.values()] });
   const wanted = new Map<string, Value>();
@@ -48,7 +50,13 @@ export function differentiateSegment({ segment, trains, inputGradients, keepNoth
     if (gradient) wanted.set(name, gradient);
   });
   const backward = extract({ graph, inputs: candidates, outputs: wanted });
-  const kept = [...candidates.keys()].filter((name) => backward.inputs.has(name));
-  const outputs = new Map<string, Value>([["hidden", output], ...kept.map((name) => [name, candidates.get(name)!] as const)]);
-  return { forward: extract({ graph, inputs: new Map(), outputs }), backward: { graph: backward, kept } };
+  const read = [...candidates.keys()].filter((name) => backward.inputs.has(name));
+  const outputs = new Map<string, Value>([["hidden", output], ...read.map((name) => [name, candidates.get(name)!] as const)]);
+  return { forward: extract({ graph, inputs: new Map(), outputs }), backward: { graph: backward, kept: read } };
+}
+
+/** Room for a kept value is made before the graph runs, so that its size must not hang on what the graph finds. */
+function keptOfKnownSize({ kept, nodes }: Graph): Value[] {
+  const decided = new Set(nodes.flatMap(({ op, attributes }) => op.decides?.names(attributes) ?? []));
+  return [...kept].filter(({ shape }) => !shape.flatMap(dimNames).some((name) => decided.has(name)));
 }

@@ -8,7 +8,7 @@ import { ConfigError, UnsupportedError } from "../base/errors.ts";
 import { endsWithModule } from "../base/module-names.ts";
 import type { LinearModule } from "../models/segments.ts";
 import { mul, reshape } from "../tensor/ops/index.ts";
-import { selectModules } from "./match-modules.ts";
+import { selectLinears, selectModules } from "./match-modules.ts";
 import { type AddedParameter, type AttachedMethod, defineMethod, type MethodTarget, type ParameterData } from "./method.ts";
 
 /** What the paper scales, by the names that families give it: keys and values, and the MLP's way out. */
@@ -105,15 +105,15 @@ interface Chosen {
 }
 
 function chooseModules({ linears }: MethodTarget, config: Ia3Config): { targets: Chosen; feedforward: Chosen } {
-  const all = linears.map(({ module }) => module);
   const present = (names: readonly string[], among: readonly string[]): string[] =>
     names.filter((name) => among.some((module) => endsWithModule(module, name)));
-  const given = config.targetModules ?? present([...attentionModules, ...feedforwardModules], all);
+  const usual = selectLinears(linears, "all-linear");
+  const given = config.targetModules ?? present([...attentionModules, ...feedforwardModules], usual);
   if (given.length === 0)
     throw new ConfigError(
       "method.targetModules: no layer here has one of the usual names, so there is no default. Name the layers to scale.",
     );
-  const targeted = selectModules(all, given);
+  const targeted = selectLinears(linears, given);
   const inner = config.feedforwardModules ?? present(feedforwardModules, targeted);
   const feedforward = inner.length === 0 ? [] : selectModules(targeted, inner, { field: "feedforwardModules", kind: "target module" });
   const lastParts = [...new Set(targeted.map((module) => module.slice(module.lastIndexOf(".") + 1)))];

@@ -2,12 +2,28 @@
 import { ConfigError } from "../base/errors.ts";
 import { endsWithModule } from "../base/module-names.ts";
 import { nearestName } from "../base/nearest-name.ts";
+import type { LinearModule } from "../models/segments.ts";
 
 /** PEFT's rule for pattern keys: the key, a regular expression, matches the whole end of the module path after a dot. */
 export const matchesPattern = (module: string, pattern: string): boolean => new RegExp(`^(.*\\.)?(${pattern})$`).test(module);
 
 /** How a configuration names modules. */
 export type ModuleTargets = "all-linear" | string | readonly string[];
+
+/** The linear layers chosen by `targets`. Experts of a mixture are hundreds, and no modules of their own to PEFT: they are chosen
+ * where a name or the pattern says "experts".
+ * @throws ConfigError if a name matches nothing */
+export function selectLinears(linears: readonly LinearModule[], targets: ModuleTargets): string[] {
+  const names = (of: readonly LinearModule[]): string[] => of.map(({ module }) => module);
+  const usual = names(linears.filter(({ isExpert }) => !isExpert));
+  if (typeof targets === "string") return selectModules(targets.includes("experts") ? names(linears) : usual, targets);
+  const [ofExperts, others] = [
+    targets.filter((target) => target.includes("experts")),
+    targets.filter((target) => !target.includes("experts")),
+  ];
+  const chosen = new Set([...selectModules(names(linears), ofExperts), ...selectModules(usual, others)]);
+  return names(linears).filter((module) => chosen.has(module));
+}
 
 /** The modules chosen by a list of names, one regular expression, or `all-linear`.
  * @param field the configuration field, and `kind` what the modules are, for messages

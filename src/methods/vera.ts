@@ -9,7 +9,7 @@ import { UnsupportedError } from "../base/errors.ts";
 import type { Random } from "../base/random.ts";
 import type { LinearModule } from "../models/segments.ts";
 import { add, matmul, mul, slice } from "../tensor/ops/index.ts";
-import { selectModules } from "./match-modules.ts";
+import { selectLinears } from "./match-modules.ts";
 import { type AddedParameter, type AttachedMethod, defineMethod, type MethodTarget, type ParameterData } from "./method.ts";
 
 const configSchema = z.strictObject({
@@ -40,12 +40,7 @@ export const vera = defineMethod({
 
   attach(target: MethodTarget, config: VeraConfig): AttachedMethod {
     const { rank } = config;
-    const chosen = new Set(
-      selectModules(
-        target.linears.map(({ module }) => module),
-        config.targetModules,
-      ),
-    );
+    const chosen = new Set(selectLinears(target.linears, config.targetModules));
     const adapted = new Map<string, VeraLinear>();
     for (const linear of target.linears) if (chosen.has(linear.module)) adapted.set(linear.module, withVectors(linear, config));
     const all = [...adapted.values()];

@@ -28,6 +28,8 @@ export interface LinearCall {
   readonly outFeatures: number;
   /** "out-in": weight [out, in] (torch Linear); "in-out": weight [in, out] (GPT-2's Conv1D). */
   readonly layout: LinearLayout;
+  /** One of many experts, which methods leave alone where they are not asked for (`selectLinears`). */
+  readonly isExpert?: true;
   readonly weight: ParameterSpec;
   readonly bias: ParameterSpec | undefined;
   /** The layer's own output, bias included; [..., outFeatures]. */
@@ -174,7 +176,7 @@ export class SegmentBuilder {
   }
 
   /** y = x W^T + b, through the hooks. @param name module name inside this segment, for example `self_attn.q_proj` */
-  linear({ name, input: given, outFeatures, bias = false, layout = "out-in" }: LinearOptions): Value {
+  linear({ name, input: given, outFeatures, bias = false, layout = "out-in", isExpert }: LinearOptions): Value {
     const module = this.nameOf(name);
     const input = this.#options.hooks.reduce((current, hooks) => hooks.linearInput?.({ module, input: current }, this) ?? current, given);
     const inFeatures = Number(input.shape.at(-1));
@@ -183,9 +185,8 @@ export class SegmentBuilder {
     const biasSpec: ParameterSpec | undefined = bias ? { name: `${module}.bias`, shape: [outFeatures], kind: "bias" } : undefined;
     let output = matmul(input, this.parameter(weight), { transposeB: layout === "out-in" });
     if (biasSpec) output = add(output, this.parameter(biasSpec));
-    for (const hooks of this.#options.hooks) {
-      output = hooks.linear?.({ module, input, inFeatures, outFeatures, layout, weight, bias: biasSpec, output }, this) ?? output;
-    }
+    const call = { module, input, inFeatures, outFeatures, layout, ...(isExpert && { isExpert }), weight, bias: biasSpec };
+    for (const hooks of this.#options.hooks) output = hooks.linear?.({ ...call, output }, this) ?? output;
     return output;
   }
 
@@ -223,4 +224,5 @@ export interface LinearOptions {
   readonly outFeatures: number;
   readonly bias?: boolean;
   readonly layout?: LinearLayout;
+  readonly isExpert?: true;
 }

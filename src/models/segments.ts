@@ -230,6 +230,7 @@ export interface LinearModule {
   readonly inFeatures: number;
   readonly outFeatures: number;
   readonly layout: LinearLayout;
+  readonly isExpert?: true;
 }
 
 /** The stacks of a model in order of use. */
@@ -239,8 +240,8 @@ export const stacksOf = (model: Model): readonly Stack[] => (model.encoder ? [mo
 export function describeModel(model: Model): { parameters: ParameterSpec[]; linears: LinearModule[] } {
   const linears: LinearModule[] = [];
   const recorder: ModelHooks = {
-    linear({ module, inFeatures, outFeatures, layout, output }) {
-      linears.push({ module, inFeatures, outFeatures, layout });
+    linear({ module, inFeatures, outFeatures, layout, isExpert, output }) {
+      linears.push({ module, inFeatures, outFeatures, layout, ...(isExpert && { isExpert }) });
       return output;
     },
   };

@@ -1,6 +1,6 @@
 /** Finds the numbers behind named sizes from the shapes of actual inputs. */
 import { ShapeError } from "../base/errors.ts";
-import { type DimBindings, dimNames, evaluateDim, type Shape, showShape } from "./shape.ts";
+import { dimNames, evaluateDim, type Shape, showShape } from "./shape.ts";
 
 export interface BoundInput {
   readonly name: string;
@@ -9,7 +9,7 @@ export interface BoundInput {
 }
 
 /** @throws ShapeError if an actual shape contradicts the declared one, or a named size has two values or none that is an integer */
-export function bindDims(inputs: readonly BoundInput[]): DimBindings {
+export function bindDims(inputs: readonly BoundInput[]): Record<string, number> {
   const bindings: Record<string, number> = {};
   for (const { name, shape, actual } of inputs) {
     if (shape.length !== actual.length)

@@ -9,9 +9,10 @@ import type { Node, Value } from "./graph.ts";
 import * as ops from "./ops/index.ts";
 import type { MatmulOptions } from "./ops/matmul.ts";
 import type { ProjectedOptions } from "./ops/projected-log-sum-exp.ts";
+import { splitAs } from "./ops/row-groups.ts";
 import { dimsEqual, multiplyDims, type Shape, shapesEqual, sizeOf } from "./shape.ts";
 
-const { add, broadcastTo, cast, concat, constant, div, erf, exp, gather, greaterOrEqual, matmul, mul, neg } = ops;
+const { add, broadcastTo, cast, concat, constant, div, erf, exp, gather, greaterOrEqual, joinGroups, matmul, mul, neg } = ops;
 const { reduceSum, reshape, rotaryEmbedding, scatterAddRows, sigmoid, softmax, split, sub, tanh, transpose, where, zeros } = ops;
 
 export interface GradientContext {
@@ -189,6 +190,16 @@ export const gradientRules: Readonly<Record<string, GradientRule>> = {
   },
   broadcastTo: unary((g, x) => reduceToShape(g, x.shape)),
   gather: ({ inputs: [table, indices], outputGradients: [g] }) => [scatterAddRows(indices!, g!, table!.shape[0]!), undefined],
+  topK: noGradient,
+  groupRows: noGradient,
+  splitGroups({ inputs: [x, sizes], outputs, outputGradients }) {
+    const pieces = outputs.map((output, i) => outputGradients[i] ?? zeros(output.graph, output.shape));
+    return [joinGroups(pieces, { sizes: sizes!, rows: x!.shape[0]! }), undefined];
+  },
+  joinGroups({ inputs: [sizes, ...pieces], outputGradients: [g] }) {
+    const names = pieces.map(({ shape }) => shape[0]!);
+    return [undefined, ...splitAs(g!, sizes!, names)];
+  },
   scatterAddRows: ({ inputs: [indices], outputGradients: [g] }) => [undefined, gather(g!, indices!)],
 };
 

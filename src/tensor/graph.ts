@@ -35,11 +35,22 @@ export interface ReferenceArray {
   readonly data: Float64Array<ArrayBufferLike>;
 }
 
+/** Sizes that are known only when an operation has run, by the names that they have in its results. */
+export interface DecidedSizes {
+  names(attributes: Attributes): readonly string[];
+  /** In the order of the names. */
+  sizes(inputs: readonly ReferenceArray[], attributes: Attributes): readonly number[];
+  /** What to reckon with before it has run. */
+  likely(shapes: readonly (readonly number[])[], attributes: Attributes): readonly number[];
+}
+
 /** One primitive operation: its shape rule and reference implementation stand in one file under ops/, its gradient in gradient-rules.ts. */
 export interface OpDefinition {
   readonly name: string;
   /** Output types. @throws ShapeError where the inputs do not fit */
   infer(inputs: readonly TensorType[], attributes: Attributes): TensorType[];
+  /** Named sizes of results that operands decide, where there are such. */
+  readonly decides?: DecidedSizes;
   /** What a kernel holds while it works, beside operands and results. */
   scratch?(inputs: readonly TensorType[]): TensorType[];
   /** Evaluate in float64. `outputShapes` are already numbers. */

@@ -18,12 +18,16 @@ export function interpret(graph: Graph, inputs: Readonly<Record<string, Referenc
   }
   const bindings = bindDims([...graph.inputs].map(([name, { shape }]) => ({ name, shape, actual: inputs[name]!.shape })));
   for (const node of graph.nodes) {
+    const operands = node.inputs.map((input) => values.get(input)!);
+    const { decides } = node.op;
+    if (decides) {
+      const sizes = decides.sizes(operands, node.attributes);
+      decides.names(node.attributes).forEach((name, i) => {
+        bindings[name] = sizes[i]!;
+      });
+    }
     const shapes = node.outputs.map(({ shape }) => evaluateShape(shape, bindings));
-    const results = node.op.reference(
-      node.inputs.map((input) => values.get(input)!),
-      node.attributes,
-      shapes,
-    );
+    const results = node.op.reference(operands, node.attributes, shapes);
     node.outputs.forEach((output, i) => values.set(output, results[i]!));
   }
   return Object.fromEntries([...graph.outputs].map(([name, value]) => [name, values.get(value)!]));

@@ -28,8 +28,9 @@ export function peakIntermediateBytes({
     if (held(name)) elsewhere.add(ownerOf(value));
     else lastUse.set(ownerOf(value), graph.nodes.length);
   }
+  const known = withLikelySizes(graph, bindings);
   const sizeOf = ({ shape, dtype }: TensorType): number =>
-    evaluateShape(shape, bindings).reduce((product, n) => product * n, bytesPerElement[dtype]);
+    evaluateShape(shape, known).reduce((product, n) => product * n, bytesPerElement[dtype]);
   let [live, peak] = [0, 0];
   graph.nodes.forEach((node, at) => {
     const made = node.outputs.filter((output) => ownerOf(output) === output && !elsewhere.has(output));
@@ -40,4 +41,17 @@ export function peakIntermediateBytes({
     for (const value of touched) if (lastUse.get(value) === at && !elsewhere.has(value)) live -= sizeOf(value);
   });
   return peak;
+}
+
+function withLikelySizes(graph: Graph, bindings: DimBindings): DimBindings {
+  const known: Record<string, number> = { ...bindings };
+  for (const { op, inputs, attributes } of graph.nodes) {
+    if (!op.decides) continue;
+    const shapes = inputs.map(({ shape }) => evaluateShape(shape, known));
+    const sizes = op.decides.likely(shapes, attributes);
+    op.decides.names(attributes).forEach((name, i) => {
+      known[name] = sizes[i]!;
+    });
+  }
+  return known;
 }

@@ -227,6 +227,34 @@ export const opCases: Readonly<Record<(typeof ops)[number]["name"], Cases>> = {
       return [f.matmul(c.input([n, 48]), weight, { transposeB: true }), f.matmul(c.input([n, 12]), weight)];
     },
   },
+  topK: {
+    rows: (c) => f.topK(c.input([n, m, 6]), 2),
+    "ties go to the first": (c) => f.topK(c.input([2, 4], { values: [1, 3, 3, 0, 2, 2, 2, 2] }), 3),
+    all: (c) => f.topK(c.input([n, 4]), 4),
+  },
+  groupRows: {
+    "some groups": (c) => Object.values(f.groupRows(c.input([n], integers), 3)),
+    "a group without rows": (c) => Object.values(f.groupRows(c.input([4], { dtype: "int64", values: [2, 0, 2, 0] }), 4)),
+    "no rows": (c) => Object.values(f.groupRows(c.input([empty], integers), 3)),
+  },
+  splitGroups: {
+    "into products": (c) => {
+      const { sizes } = f.groupRows(c.input([4], { dtype: "int64", values: [2, 0, 2, 0] }), 3);
+      return f.splitGroups(c.input([4, 2]), sizes).map((piece) => f.matmul(piece, c.input([2, 3])));
+    },
+    "into gradients of weights": (c) => {
+      const { sizes } = f.groupRows(c.input([4], { dtype: "int64", values: [2, 0, 2, 0] }), 3);
+      return f.splitGroups(c.input([4, 2]), sizes).map((piece) => f.matmul(piece, f.silu(piece), { transposeA: true }));
+    },
+  },
+  joinGroups: {
+    "with a piece of a decided size made anew": (c) => {
+      const { sizes } = f.groupRows(c.input([n], integers), 3);
+      const [first, second, third] = f.splitGroups(c.input([n, 4]), sizes);
+      const noise = f.zeros(c.graph, second!.shape);
+      return f.joinGroups([f.silu(first!), noise, f.mul(third!, 2)], { sizes, rows: n });
+    },
+  },
   scatterAddRows: {
     "repeated rows": (c) => f.scatterAddRows(c.input([n, m], { dtype: "int64", low: 0, high: 4 }), c.input([n, m, 3]), 4),
     "named rows": (c) => [c.input([m]), f.scatterAddRows(c.input([n], { dtype: "int64", low: 0, high: 3 }), c.input([n, 2]), m)],

@@ -176,6 +176,25 @@ export const gradientCases: Readonly<Record<string, OpGradient>> = {
       numbers: (c, { n, width }) => f.gather(c.operand([width]), c.indices([n], width)),
     },
   },
+  splitGroups: {
+    cases: {
+      "some of the groups": (c, { n }) => {
+        const { sizes } = f.groupRows(c.indices([n], 3), 3);
+        const [first, , third] = f.splitGroups(c.operand([n, 2]), sizes);
+        return [f.mul(first!, first!), third!];
+      },
+    },
+  },
+  joinGroups: {
+    cases: {
+      "all groups": (c, { n, m }) => {
+        const { order, sizes } = f.groupRows(c.indices([n], 3), 3);
+        const pieces = f.splitGroups(f.gather(c.operand([n, 2]), order), sizes);
+        const made = pieces.map((piece, i) => f.matmul(piece, c.operand([2, m]), { alpha: i + 1 }));
+        return f.joinGroups(made, { sizes, rows: n });
+      },
+    },
+  },
   scatterAddRows: {
     cases: {
       rows: (c, { n, m, width }) => f.scatterAddRows(c.indices([n, 2], width), c.operand([n, 2, m]), width),
@@ -194,6 +213,8 @@ export const withoutGradient: Readonly<Record<string, (x: Value) => Value>> = {
   constant: (x) => f.constant(x.graph, 1),
   zeros: (x) => f.zeros(x.graph, x.shape),
   range: (x) => f.cast(f.range(x.graph, 3), "float32"),
+  topK: (x) => f.cast(f.topK(x, 2), "float32"),
+  groupRows: (x) => f.cast(f.groupRows(f.reshape(f.topK(x, 1), [2]), 3).order, "float32"),
   randomUniform: (x) => f.randomUniform(f.constant(x.graph, 7, "int64"), x.shape),
 };
 /** A gradient through these is an error. */

@@ -1,4 +1,4 @@
-/** Every registered method on a tiny decoder with joint projections and biases, one without, encoders and encoder-decoders: what all of them must keep. */
+/** Every registered method on a tiny decoder with joint projections and biases, one without, one with experts, encoders and encoder-decoders: what all of them must keep. */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -57,6 +57,13 @@ const bases = [
     folder: "families/llama",
     batch: next,
     wider: { hidden_size: 64, head_dim: 16, intermediate_size: 96 },
+    hasNoBiases: true,
+  },
+  {
+    family: "qwen3_moe",
+    folder: "families/qwen3_moe",
+    batch: next,
+    wider: { hidden_size: 64, head_dim: 16, moe_intermediate_size: 40, intermediate_size: 96 },
     hasNoBiases: true,
   },
   { family: "bert", folder: "encoders/bert", batch: hidden, wider: { hidden_size: 64, intermediate_size: 96 } },

@@ -30,6 +30,8 @@ def rope(rope_type, theta=10000.0, **options):
 OPT = dict(ffn_dim=48, dropout=0.0, attention_dropout=0.0, activation_dropout=0.0, word_embed_proj_dim=32, tie_word_embeddings=True)
 GEMMA = dict(head_dim=12, query_pre_attn_scalar=20, sliding_window=4, layer_types=["sliding_attention", "full_attention"], tie_word_embeddings=True)
 
+QWEN_EXPERTS = dict(num_experts=5, num_experts_per_tok=2, moe_intermediate_size=20, head_dim=12)
+
 # name: (config class, options over DECODER, T). Windows and trained lengths are below T, so that they matter.
 CASES = {
     "llama": ("Llama", dict(rope_parameters=rope("default", theta=5000.0), rms_norm_eps=1e-5), 12),
@@ -62,6 +64,9 @@ CASES = {
     "opt": ("OPT", dict(OPT), 12),
     "opt-350m": ("OPT", dict(OPT, do_layer_norm_before=False, word_embed_proj_dim=20), 12),
     "phi3": ("Phi3", dict(sliding_window=5), 12),
+    "mixtral": ("Mixtral", dict(intermediate_size=20, num_local_experts=4, num_experts_per_tok=2), 12),
+    "qwen3_moe": ("Qwen3Moe", dict(QWEN_EXPERTS, norm_topk_prob=True, mlp_only_layers=[1]), 12),
+    "qwen3_moe-shares": ("Qwen3Moe", dict(QWEN_EXPERTS, norm_topk_prob=False, decoder_sparse_step=2), 12),
 }
 PACKED = {"llama": [5, 7], "mistral": [4, 8], "qwen3": [5, 7], "gpt2": [5, 7], "gemma3_text": [5, 7], "opt": [5, 7]}
 
@@ -92,10 +97,30 @@ def adamw(model):
     return torch.optim.AdamW(groups, lr=OPTIMIZER["learningRate"], betas=betas, eps=OPTIMIZER["epsilon"])
 
 
-def named_as_in_file(model):
-    """Parameters by the names of the file, where transformers 5 calls them otherwise in memory."""
+EXPERTS = {"mixtral": ("block_sparse_moe", "w1", "w3", "w2"), "qwen3_moe": ("mlp", "gate_proj", "up_proj", "down_proj")}
+
+
+def named_as_in_file(model, of=lambda parameter: parameter):
+    """Parameters, or what `of` makes of each, by the names of the file, where transformers 5 calls them otherwise in memory."""
     renamed = {"lm_head.weight": "embed_out.weight"} if model.config.model_type == "gpt_neox" else {}
-    return [(renamed.get(name, name), parameter) for name, parameter in model.named_parameters()]
+    for name, parameter in model.named_parameters():
+        if model.config.model_type in EXPERTS:
+            yield from experts_as_in_file(name, of(parameter), *EXPERTS[model.config.model_type])
+        else:
+            yield renamed.get(name, name), of(parameter)
+
+
+def experts_as_in_file(name, tensor, module, gate, up, down):
+    """transformers 5 joins the experts of a block in memory; a file has three matrices for each."""
+    name = name.replace(".mlp.experts.", f".{module}.experts.").replace(".mlp.gate.", f".{module}.gate.")
+    block, _, part = name.rpartition(".")
+    if not block.endswith(".experts"):
+        yield name, tensor
+        return
+    for index, matrix in enumerate(tensor):
+        matrices = zip((gate, up), matrix.chunk(2)) if part == "gate_up_proj" else [(down, matrix)]
+        for local, own in matrices:
+            yield f"{block}.{index}.{local}.weight", own
 
 
 def reference(model, input_ids):
@@ -107,7 +132,7 @@ def reference(model, input_ids):
         "positionIds": position_ids.tolist(),
         "loss": number(output.loss.item()),
         "logits": numbers(output.logits),
-        "gradients": summaries((name, p.grad) for name, p in named_as_in_file(model)),
+        "gradients": summaries(named_as_in_file(model, of=lambda parameter: parameter.grad)),
         "optimizer": OPTIMIZER,
     }
     adamw(model).step()

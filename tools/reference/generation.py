@@ -71,6 +71,8 @@ BATCHES = {  # prompt lengths of each row, and a seed
     "gemma3_text": ([11, 4], 528),
     "olmo2": ([2, 6], 529),
     "granite": ([7, 3], 530),
+    "mixtral": ([5, 2], 531),
+    "qwen3_moe": ([4, 8], 532),
 }
 WHOLE = ["llama", "gpt2", "mistral", "smollm3"]  # all cases
 SOME_CASES = [dict(), dict(numBeams=3, lengthPenalty=2.0, numReturnSequences=2)]
@@ -202,7 +204,9 @@ def batch_cases(name, model, prompts, all_options):
 def write_batches():
     families = {}
     for family, (lengths, seed) in BATCHES.items():
-        model = AutoModelForCausalLM.from_pretrained(ROOT / "families" / family, attn_implementation="eager").eval()
+        # The other ways to run experts do not take float64.
+        eager = dict(attn_implementation="eager", experts_implementation="eager")
+        model = AutoModelForCausalLM.from_pretrained(ROOT / "families" / family, **eager).eval()
         prompts = [random_tokens((1, length), VOCAB, seed + i)[0].tolist() for i, length in enumerate(lengths)]
         all_options = [dict(), *BEAM_CASES] if family in WHOLE else SOME_CASES
         families[family] = {"base": f"families/{family}", "prompts": prompts, "cases": batch_cases(family, model, prompts, all_options)}

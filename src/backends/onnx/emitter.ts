@@ -20,6 +20,7 @@ export class Emitter {
   readonly #graph: Graph;
   readonly #constants = new Map<string, string>();
   readonly #sizes = new Map<string, string>();
+  readonly #decided = new Map<string, () => string>();
   #count = 0;
 
   constructor(graph: Graph) {
@@ -109,9 +110,16 @@ export class Emitter {
     });
   }
 
-  /** int64 [1]: a named size, read off the shape of an input that determines it. */
+  /** A named size that a node's operand decides: int64 [1]. */
+  decide(name: string, size: () => string): void {
+    this.#decided.set(name, this.#decided.get(name) ?? size);
+  }
+
+  /** int64 [1]: a named size, read off the shape of an input that determines it, or as a node before decided it. */
   #named(name: string): string {
     return this.#once(`name ${name}`, () => {
+      const decided = this.#decided.get(name);
+      if (decided) return decided();
       for (const [input, { shape }] of this.#graph.inputs) {
         for (const [axis, d] of shape.entries()) {
           const lone = typeof d === "number" ? undefined : loneName(d.terms);

@@ -234,6 +234,34 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
     emitter.emit("Gather", inputs, { outputs, attributes: { axis: 0 } });
   },
 
+  topK({ node, emitter, inputs: [x], outputs }) {
+    const k = emitter.int64s([node.attributes.k as number]);
+    emitter.emit("TopK", [x!, k], { outputs: [emitter.fresh(), outputs[0]!], attributes: { axis: -1 } });
+  },
+
+  groupRows({ node, emitter, inputs: [groupOf], outputs: [order, sizes] }) {
+    // Numbers that sort by group first and by row second, so that all differ.
+    const rows = emitter.size(node.inputs[0]!.shape[0]!);
+    const row = emitter.emit("Range", [emitter.scalar(0, "int64"), emitter.emit("Squeeze", [rows]), emitter.scalar(1, "int64")]);
+    const keys = emitter.emit("Add", [emitter.emit("Mul", [groupOf!, rows]), row]);
+    emitter.emit("TopK", [keys, rows], { outputs: [emitter.fresh(), order!], attributes: { axis: 0, largest: 0 } });
+    const groups = emitter.int64s([...Array(node.attributes.groups as number).keys()]);
+    const isOf = emitter.emit("Equal", [emitter.emit("Unsqueeze", [groupOf!, emitter.int64s([1])]), groups]);
+    const counted = emitter.emit("Cast", [isOf], { attributes: { to: onnxDataType.int64 } });
+    emitter.emit("ReduceSum", [counted, emitter.int64s([0])], { outputs: [sizes!], attributes: { keepdims: 0 } });
+  },
+
+  splitGroups({ node, emitter, inputs: [x, sizes], outputs }) {
+    node.op.decides!.names(node.attributes).forEach((name, i) => {
+      emitter.decide(name, () => emitter.emit("Gather", [sizes!, emitter.int64s([i])]));
+    });
+    emitter.emit("Split", [x!, sizes!], { outputs, attributes: { axis: 0 } });
+  },
+
+  joinGroups({ emitter, inputs: [, ...pieces], outputs }) {
+    emitter.emit("Concat", pieces, { outputs, attributes: { axis: 0 } });
+  },
+
   scatterAddRows({ node, emitter, device, inputs: [indices, updates], outputs }) {
     const { shape, dtype } = node.outputs[0]!;
     const zeros = emitter.emit("Expand", [emitConstant(emitter, 0, dtype), emitter.shape(shape)]);

@@ -12,7 +12,7 @@ import { nearestName } from "../../base/nearest-name.ts";
 import type { LinearCall, SegmentBuilder } from "../../models/segment-builder.ts";
 import type { Value } from "../../tensor/graph.ts";
 import { add, div, matmul, mul, reduceSum, sqrt, stopGradient, sub } from "../../tensor/ops/index.ts";
-import { selectModules } from "../match-modules.ts";
+import { selectLinears, selectModules } from "../match-modules.ts";
 import { type AttachedMethod, defineMethod, type MethodTarget, type ObservedInputs, type ParameterData } from "../method.ts";
 import { type AdaptedLinear, adaptLinear, mergeInto, unmergeFrom } from "./adapted-linear.ts";
 import { configSchema, fromPeft, type LoraConfig, toPeft } from "./config.ts";
@@ -149,7 +149,7 @@ function chooseModules({ model, linears }: Pick<MethodTarget, "model" | "linears
   if (wrong !== undefined)
     throw new ConfigError(`method.layersToTransform: ${wrong}; the model has blocks 0 to ${model.numHiddenLayers - 1}.`);
   const prefixes = layersToTransform?.map((layer) => model.blockPrefix(layer));
-  const chosen = selectModules(names, targetModules).filter(
+  const chosen = selectLinears(linears, targetModules).filter(
     (module) =>
       !excludeModules.some((excluded) => endsWithModule(module, excluded)) &&
       (!prefixes || prefixes.some((prefix) => module.startsWith(prefix))),

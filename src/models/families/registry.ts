@@ -13,12 +13,14 @@ import { gpt2 } from "./gpt2.ts";
 import { granite } from "./granite.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
+import { mixtral } from "./mixtral.ts";
 import { mt5 } from "./mt5.ts";
 import { olmo2 } from "./olmo2.ts";
 import { opt } from "./opt.ts";
 import { phi3 } from "./phi3.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
+import { qwen3Moe } from "./qwen3_moe.ts";
 import { roberta } from "./roberta.ts";
 import { smollm3 } from "./smollm3.ts";
 import { t5 } from "./t5.ts";
@@ -34,12 +36,14 @@ export const families = [
   granite,
   llama,
   mistral,
+  mixtral,
   mt5,
   olmo2,
   opt,
   phi3,
   qwen2,
   qwen3,
+  qwen3Moe,
   roberta,
   smollm3,
   t5,

@@ -1,0 +1,30 @@
+/** Mixtral: Mistral with eight MLPs in every block, of which a token takes two. https://arxiv.org/abs/2401.04088 */
+import { ConfigReader } from "../config-reader.ts";
+import { createGatedDecoder, readGatedDecoderConfig } from "../layers/gated-decoder.ts";
+import { sparseExperts } from "../layers/sparse-experts.ts";
+import type { ModelFamily } from "../model.ts";
+
+export const mixtral = {
+  name: "mixtral",
+  summary: "Mixtral (sparse mixture of experts)",
+  create(raw) {
+    const config = new ConfigReader(raw);
+    const decoder = readGatedDecoderConfig(config, "mixtral");
+    const window = config.optionalNumber("sliding_window");
+    return createGatedDecoder({
+      ...decoder,
+      slidingWindow: () => window,
+      mlp: sparseExperts({
+        ...decoder,
+        numExperts: config.positiveInteger("num_local_experts", 8),
+        expertsPerToken: config.positiveInteger("num_experts_per_tok", 2),
+        normalisesShares: true,
+        router: "block_sparse_moe.gate",
+        expert(index) {
+          const module = `block_sparse_moe.experts.${index}`;
+          return [`${module}.w1`, `${module}.w3`, `${module}.w2`];
+        },
+      }),
+    });
+  },
+} as const satisfies ModelFamily;

@@ -1,0 +1,91 @@
+/**
+ * A mixture of experts: a router gives every token to a few of many MLPs and mixes what they make of it. Shazeer et al. 2017,
+ * https://arxiv.org/abs/1701.06538. An expert multiplies its own tokens only, so the work grows with the experts a token has and
+ * not with those there are.
+ */
+import { CheckpointError } from "../../base/errors.ts";
+import type { Value } from "../../tensor/graph.ts";
+import {
+  add,
+  broadcastTo,
+  div,
+  gather,
+  groupRows,
+  joinGroups,
+  matmul,
+  mul,
+  range,
+  reduceSum,
+  reshape,
+  scatterAddRows,
+  softmax,
+  splitGroups,
+  topK,
+} from "../../tensor/ops/index.ts";
+import { multiplyDims } from "../../tensor/shape.ts";
+import type { SegmentBuilder } from "../segment-builder.ts";
+import type { Activation } from "./activations.ts";
+
+export interface SparseExpertsOptions {
+  readonly hiddenSize: number;
+  /** Of one expert. */
+  readonly intermediateSize: number;
+  readonly numExperts: number;
+  readonly expertsPerToken: number;
+  /** The shares of a token's experts are made to add up to one. */
+  readonly normalisesShares: boolean;
+  readonly activation: Activation;
+  /** Module name of the router, with a weight [experts, C]. */
+  readonly router: string;
+  /** Module names of one expert's gate, up and down. */
+  expert(index: number): readonly [string, string, string];
+}
+
+/** @throws CheckpointError if a token has more experts than there are */
+export function sparseExperts(options: SparseExpertsOptions): (build: SegmentBuilder, x: Value) => Value {
+  const { hiddenSize: C, intermediateSize: I, numExperts, expertsPerToken } = options;
+  if (expertsPerToken > numExperts)
+    throw new CheckpointError(`config.json: num_experts_per_tok is ${expertsPerToken}; there are ${numExperts} experts.`);
+  const names = Array.from({ length: numExperts }, (_, index) => options.expert(index));
+
+  /** [B, T, C] -> [B, T, C] */
+  return (build, x) => {
+    const tokens = multiplyDims(x.shape[0]!, x.shape[1]!);
+    const rows = reshape(x, [tokens, C]);
+    const { tokenOf, shares, sizes } = route(build, rows, options);
+    const linears = (pieces: readonly Value[], part: 0 | 1 | 2): Value => {
+      const outFeatures = part === 2 ? C : I;
+      const made = pieces.map((input, e) => build.linear({ name: names[e]![part], input, outFeatures, isExpert: true }));
+      return joinGroups(made, { sizes, rows: multiplyDims(tokens, expertsPerToken) });
+    };
+    const given = splitGroups(gather(rows, tokenOf), sizes);
+    const [gate, up] = [build.graph.keep(linears(given, 0)), build.graph.keep(linears(given, 1))];
+    // Shares are multiplied in before the last product, which is linear: their gradient then needs no product of its own.
+    const inner = mul(mul(options.activation(gate), up), reshape(shares, [...shares.shape, 1]));
+    return reshape(scatterAddRows(tokenOf, linears(splitGroups(inner, sizes), 2), tokens), x.shape);
+  };
+}
+
+interface Routes {
+  /** Every token once for each of its experts, by expert: int64 [tokens * expertsPerToken]. */
+  readonly tokenOf: Value;
+  /** How much of that expert's output the token takes, [tokens * expertsPerToken]. */
+  readonly shares: Value;
+  /** Tokens of every expert, int64 [experts]. */
+  readonly sizes: Value;
+}
+
+function route(build: SegmentBuilder, rows: Value, { numExperts: E, expertsPerToken: k, ...options }: SparseExpertsOptions): Routes {
+  const { graph } = build;
+  const [tokens, C] = [rows.shape[0]!, options.hiddenSize];
+  const pairs = multiplyDims(tokens, k);
+  const weight = build.parameter({ name: build.nameOf(`${options.router}.weight`), shape: [E, C], kind: "weight" });
+  const logits = graph.keep(matmul(rows, weight, { transposeB: true }));
+  const chosen = reshape(topK(logits, k), [pairs]);
+  const { order, sizes } = groupRows(chosen, E);
+  const tokenOfPair = reshape(broadcastTo(reshape(range(graph, tokens), [tokens, 1]), [tokens, k]), [pairs]);
+  const flat = reshape(softmax(logits), [multiplyDims(tokens, E)]);
+  const taken = reshape(gather(flat, add(mul(tokenOfPair, E), chosen)), [tokens, k]);
+  const shares = options.normalisesShares ? div(taken, reduceSum(taken, [-1], { keepDims: true })) : taken;
+  return { tokenOf: gather(tokenOfPair, order), shares: gather(reshape(shares, [pairs]), order), sizes };
+}
