@@ -35,7 +35,7 @@ def peft_config(method, task, model_type):
     if method in ("lora", "dora"):
         return peft.LoraConfig(task_type=task, r=16, lora_alpha=32, target_modules=LINEAR[model_type], use_dora=method == "dora")
     if method == "vera":
-        return peft.VeraConfig(task_type=task)
+        return peft.VeraConfig(task_type=task, target_modules=LINEAR[model_type])
     if method == "ia3":
         targets, feedforward = IA3.get(model_type, (None, None))
         return peft.IA3Config(task_type=task, target_modules=targets, feedforward_modules=feedforward)

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { UnsupportedError } from "../base/errors.ts";
+import { belongsToTask } from "../models/label-heads.ts";
 import type { ParameterSpec } from "../models/segment-builder.ts";
 import { defineMethod } from "./method.ts";
 
@@ -15,7 +16,8 @@ export const bitfit = defineMethod({
   paper: "https://arxiv.org/abs/2106.10199",
   configSchema: z.strictObject({ name: z.literal("bitfit") }),
   attach({ model, parameters }) {
-    const biases = new Set(parameters.filter(isBias).map(({ name }) => name));
+    // Those of a new head are trained anyway, and are none of the model.
+    const biases = new Set(parameters.filter((spec) => isBias(spec) && !belongsToTask(model, spec.name)).map(({ name }) => name));
     if (biases.size === 0)
       throw new UnsupportedError(
         `method.name: bitfit trains biases, and this model (${model.modelType}) has none. Use ia3 or lora, or method.name: freeze with trainable: ["*norm*"].`,
