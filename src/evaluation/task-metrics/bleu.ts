@@ -3,9 +3,10 @@
  * exponential smoothing, its defaults. Papineni et al. 2002, https://aclanthology.org/P02-1040; Post 2018,
  * https://aclanthology.org/W18-6319.
  */
-import type { TaskMetric, TextItem } from "./task-metric.ts";
+
 import { overCorpus } from "../texts/corpus-counts.ts";
 import { commonNgrams, countNgrams, numNgrams, withoutTrailingSpace, wordsOf } from "../texts/words.ts";
+import type { TaskMetric, TextItem } from "./task-metric.ts";
 
 const longest = 4;
 
