@@ -79,6 +79,9 @@ describe("tasks from the command line", () => {
     });
     const again = await runCli(["evaluate", merged, sentiment, "--json"]);
     expect((JSON.parse(again.stdout) as Record<string, number>).eval_accuracy).toBe(1);
+    const onnx = join(folder, "classes-onnx");
+    expect((await runCli(["export", join(folder, "classes"), onnx, "--format", "onnx"])).stdout).toMatch(/onnx\/model\.onnx/);
+    expect(readFileSync(join(onnx, "config.json"), "utf8")).toBe(readFileSync(join(merged, "config.json"), "utf8"));
   });
 
   it("fills in hidden tokens with BERT by nature", async () => {
