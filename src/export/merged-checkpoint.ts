@@ -53,7 +53,7 @@ export interface MergedOptions {
 /** Every tensor keeps the element type it has in the base checkpoint.
  * @throws UnsupportedError if the method is no change of weights, or the base is quantised and `dequantize` is not given */
 export async function mergedCheckpointFiles(
-  loaded: LoadedModel,
+  loaded: Pick<LoadedModel, "checkpoint" | "model" | "store" | "method" | "fresh">,
   base: Folder,
   { valuesOf = mergedParameter, labels, dequantize = false }: MergedOptions = {},
 ): Promise<Record<string, FileContent>> {
