@@ -6,6 +6,7 @@ import { UnsupportedError } from "../../base/errors.ts";
 import type { FileContent } from "../../base/folder-shelf.ts";
 import { checkNotQuantised, mergedParameter } from "../../execution/adapter-files.ts";
 import { type LoadedModel, withoutMethod } from "../../execution/loaded-model.ts";
+import type { Model } from "../../models/model.ts";
 import type { ParameterSpec } from "../../models/segment-builder.ts";
 import { plain } from "../../models/storage.ts";
 import { bytesOf } from "../../models/weights/element-types.ts";
@@ -13,6 +14,7 @@ import { float32ToFloat16 } from "../../models/weights/half.ts";
 import { verifyGraph } from "../../tensor/passes/verify.ts";
 import { companionFiles, type LabelFields } from "../merged-checkpoint.ts";
 import { buildDecoderGraph } from "./decoder-graph.ts";
+import { buildSourceGraph, buildTargetGraph } from "./encoder-decoder-graphs.ts";
 import { buildEncoderGraph } from "./encoder-graph.ts";
 import type { WholeGraph, WholeGraphOptions } from "./whole-graph.ts";
 
@@ -37,7 +39,8 @@ export interface OnnxOptions {
 
 /** The model's graphs by the names of their files. */
 function graphsOf(options: WholeGraphOptions): Readonly<Record<string, WholeGraph>> {
-  const { labelHead, maskKind } = options.model;
+  const { encoder, labelHead, maskKind } = options.model;
+  if (encoder) return { encoder_model: buildSourceGraph(options), decoder_model_merged: buildTargetGraph(options) };
   return { model: labelHead || maskKind(0).isBidirectional ? buildEncoderGraph(options) : buildDecoderGraph(options) };
 }
 
@@ -79,7 +82,13 @@ export async function onnxFiles(
     }
   }
   const companions = await companionFiles(base, loaded.model, labels);
-  return { ...companions, "config.json": withExternalData(companions["config.json"]!, external), ...files };
+  const config = JSON.parse(companions["config.json"]!) as Record<string, unknown>;
+  const told = { ...layersOfDecoder(loaded.model, config), ...besideFiles(external, config) };
+  return {
+    ...companions,
+    ...(Object.keys(told).length > 0 && { "config.json": `${JSON.stringify({ ...config, ...told }, null, 2)}\n` }),
+    ...files,
+  };
 }
 
 function collect(
@@ -136,10 +145,18 @@ async function* once(make: () => Uint8Array): AsyncGenerator<Uint8Array> {
 }
 
 /** transformers.js looks in config.json for which files have their weights beside them. */
-function withExternalData(config: string, files: readonly string[]): string {
-  if (files.length === 0) return config;
-  const parsed = JSON.parse(config) as Record<string, unknown>;
-  const given = (parsed["transformers.js_config"] ?? {}) as Record<string, unknown>;
-  const format = Object.fromEntries(files.map((file) => [file, 1]));
-  return `${JSON.stringify({ ...parsed, "transformers.js_config": { ...given, use_external_data_format: format } }, null, 2)}\n`;
+function besideFiles(files: readonly string[], config: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  if (files.length === 0) return {};
+  const given = (config["transformers.js_config"] ?? {}) as Record<string, unknown>;
+  return { "transformers.js_config": { ...given, use_external_data_format: Object.fromEntries(files.map((file) => [file, 1])) } };
+}
+
+/** transformers.js counts the caches of an encoder-decoder by config.json, where T5's may leave out what is as in the encoder. */
+function layersOfDecoder({ encoder, numHiddenLayers }: Model, config: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  if (!encoder) return {};
+  const isTold = "decoder_layers" in config || "num_decoder_layers" in config;
+  return {
+    ...(!("is_encoder_decoder" in config) && { is_encoder_decoder: true }),
+    ...(!isTold && { num_decoder_layers: numHiddenLayers }),
+  };
 }
