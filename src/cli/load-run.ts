@@ -26,7 +26,7 @@ export interface ModelChoice {
 
 export interface OpenedModel {
   readonly loaded: LoadedModel;
-  /** Absent for language models. */
+  /** Absent where it is what the model does by nature. */
   readonly task: BoundTask | undefined;
   readonly basePath: string;
   /** The first. */
@@ -61,7 +61,7 @@ export async function openChosenModel({
   return { loaded, task, basePath, adapterPath: adapterPaths[0], adapterPaths };
 }
 
-/** The task that an adapter was trained for, or that a checkpoint's class is for; undefined for language models. */
+/** The task that an adapter was trained for, or that a checkpoint's class is for; undefined for what the model does by nature. */
 async function findTask({ basePath, adapterPath, defaultTask }: TaskPlaces): Promise<BoundTask | undefined> {
   const config = await readJson(openFolder(basePath), "config.json");
   for (const path of adapterPath === undefined ? [basePath] : [adapterPath, basePath]) {

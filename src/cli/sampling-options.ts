@@ -3,6 +3,7 @@ import { freemem } from "node:os";
 import type { Command as Commander } from "commander";
 import { ConfigError } from "../base/errors.ts";
 import type { LoadedModel } from "../execution/loaded-model.ts";
+import { limitsOf } from "../generation/checkpoint-limits.ts";
 import { createDecoder, type Decoder } from "../generation/decoder.ts";
 import type { GenerationOptions } from "../generation/generate.ts";
 import { processors } from "../generation/sampling/registry.ts";
@@ -64,26 +65,13 @@ export function addSamplingOptions(command: Commander): Commander {
 }
 
 /** What generating needs of the flags and the checkpoint. */
-export function generationOptions(
-  flags: SamplingFlags,
-  { checkpoint, tokenizer, model }: LoadedModel,
-): Omit<GenerationOptions, "decoder" | "tokenizer" | "signal"> {
-  const declared = checkpoint.generationConfig.eos_token_id ?? checkpoint.config.eos_token_id;
-  const ids = [declared, tokenizer.eosTokenId].flat().filter((id): id is number => typeof id === "number");
+export function generationOptions(flags: SamplingFlags, loaded: LoadedModel): Omit<GenerationOptions, "decoder" | "tokenizer" | "signal"> {
   const sampling = Object.fromEntries(processors.map(({ name }) => [name, flags[name]])) as SamplingOptions;
-  const forced = (name: string) => {
-    const id = checkpoint.generationConfig[name] ?? checkpoint.config[name];
-    return typeof id === "number" ? id : undefined;
-  };
-  const ends = { forcedBosTokenId: forced("forced_bos_token_id"), forcedEosTokenId: forced("forced_eos_token_id") };
-  // Relative positions have no end.
-  const longestSource = model.encoder?.distanceBucket ? undefined : model.encoder?.maxPositionEmbeddings;
+  const { forced, ...limits } = limitsOf(loaded);
   return {
-    ...(longestSource !== undefined && { maxSourceLength: longestSource }),
-    sampling: { ...sampling, ...ends, temperature: sampling.temperature ?? usualTemperature },
+    ...limits,
+    sampling: { ...sampling, ...forced, temperature: sampling.temperature ?? usualTemperature },
     maxNewTokens: flags.maxNewTokens,
-    maxLength: model.maxPositionEmbeddings,
-    eosTokenIds: [...new Set(ids)],
     stopStrings: flags.stop,
     seed: flags.seed,
   };

@@ -20,18 +20,22 @@ export interface HeldOutResult {
   readonly documents: readonly DocumentLoss[];
   /** Of the task, by their names in metrics files; none for language models. */
   readonly metrics: Readonly<Record<string, number>>;
+  /** True if the metrics are of texts that a language model wrote, and stand beside its perplexity. */
+  readonly isOfTexts?: boolean;
   /** What the metrics were computed from. */
   readonly scores?: Scores;
 }
 
-/** What a reader is shown beside the loss: a language model's perplexity and token accuracy, or the metrics of the task. */
-export function figuresOf({ perplexity, tokenAccuracy, metrics }: HeldOutResult): readonly Figure[] {
-  const ofTask = taskMetrics.filter(({ logName }) => metrics[logName] !== undefined);
-  if (ofTask.length > 0)
-    return ofTask.map(({ name, logName }) => ({ name: name.replaceAll("-", " "), logName, value: metrics[logName]!, isShare: true }));
+/** What a reader is shown beside the loss: a language model's perplexity and token accuracy, the metrics of the task or of the texts that were written. */
+export function figuresOf({ perplexity, tokenAccuracy, metrics, isOfTexts }: HeldOutResult): readonly Figure[] {
+  const computed = taskMetrics
+    .filter(({ logName }) => metrics[logName] !== undefined)
+    .map(({ name, logName }) => ({ name: name.replaceAll("-", " "), logName, value: metrics[logName]!, isShare: true }));
+  if (computed.length > 0 && !isOfTexts) return computed;
   return [
     { name: "perplexity", logName: "eval_perplexity", value: perplexity, isShare: false },
     { name: "token accuracy", logName: "eval_token_accuracy", value: tokenAccuracy, isShare: true },
+    ...computed,
   ];
 }
 

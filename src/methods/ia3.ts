@@ -12,8 +12,8 @@ import { selectLinears, selectModules } from "./match-modules.ts";
 import { type AddedParameter, type AttachedMethod, defineMethod, type MethodTarget, type ParameterData } from "./method.ts";
 
 /** What the paper scales, by the names that families give it: keys and values, and the MLP's way out. */
-const attentionModules = ["k_proj", "v_proj", "c_attn", "query_key_value", "key", "value", "k_lin", "v_lin", "k", "v"];
-const feedforwardModules = ["down_proj", "mlp.c_proj", "dense_4h_to_h", "fc2", "output.dense", "ffn.lin2", "wo", "w2"];
+const attentionModules = ["k_proj", "v_proj", "c_attn", "query_key_value", "Wqkv", "key", "value", "k_lin", "v_lin", "k", "v"];
+const feedforwardModules = ["down_proj", "mlp.c_proj", "dense_4h_to_h", "fc2", "output.dense", "ffn.lin2", "mlp.Wo", "wo", "w2"];
 
 const modules = z.union([z.string(), z.array(z.string())]);
 const configSchema = z.strictObject({

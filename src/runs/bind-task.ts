@@ -4,7 +4,7 @@ import { ConfigError } from "../base/errors.ts";
 import type { SourceRow } from "../data/dataset.ts";
 import { createModel } from "../models/families/registry.ts";
 import { readJson } from "../models/weights/checkpoint.ts";
-import { chooseTask } from "../tasks/registry.ts";
+import { chooseTask, chooseTextMetrics } from "../tasks/registry.ts";
 import type { BoundTask } from "../tasks/task.ts";
 import type { RunConfig } from "./config.ts";
 
@@ -13,7 +13,7 @@ export const taskFile = "task.json";
 
 /** @throws ConfigError if what else the run asks for does not go with the task */
 export async function bindTask(
-  config: Pick<RunConfig, "task" | "objective" | "samples" | "data">,
+  config: Pick<RunConfig, "task" | "objective" | "samples" | "data" | "evaluation">,
   { folder, rows }: { folder: Folder; rows: readonly SourceRow[] },
 ): Promise<BoundTask> {
   const checkpointConfig = await readJson(folder, "config.json");
@@ -30,6 +30,7 @@ export async function bindTask(
     );
   if (bound.head && config.samples.length > 0)
     throw new ConfigError(`samples: a model for ${bound.name} writes no answers. Leave samples out.`);
+  if (config.evaluation) chooseTextMetrics(config.evaluation.metrics, bound);
   return bound;
 }
 

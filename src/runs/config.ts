@@ -3,6 +3,7 @@ import { z } from "zod";
 import { ConfigError } from "../base/errors.ts";
 import { nearestName } from "../base/nearest-name.ts";
 import { formats } from "../data/formats/registry.ts";
+import { textMetrics } from "../evaluation/task-metrics/registry.ts";
 import type { QuantizationConfig } from "../execution/quantised-base.ts";
 import { methods } from "../methods/registry.ts";
 import { quantisationFormats } from "../models/quantisation/registry.ts";
@@ -72,6 +73,20 @@ const training = z.strictObject({
     .describe("block: keep only the input of every block and compute the rest again; a third slower, far less memory."),
 });
 
+export const evaluationSchema = z.strictObject({
+  metrics: z
+    .union([z.literal("all"), z.array(z.string())])
+    .default([])
+    .describe(
+      `The models answer held-out rows, and these metrics compare the answers with the rows': all, or some of ${textMetrics.join(", ")}.`,
+    ),
+  maxNewTokens: z.int().positive().default(128).describe("Longest answer in tokens."),
+  maxRows: z.int().positive().default(100).describe("Held-out rows that are answered, the first of them."),
+  batchSize: z.int().positive().default(8).describe("Rows that are answered at once."),
+  numBeams: z.int().positive().default(1).describe("Beam search with so many beams; 1 is greedy."),
+});
+export type EvaluationConfig = z.output<typeof evaluationSchema>;
+
 const update = z.strictObject({
   from: z.string().min(1).describe("Folder of the earlier run."),
   replayShare: z
@@ -121,6 +136,8 @@ export const runConfigSchema = z.strictObject({
   schedule: memberOf(schedules).prefault({ name: "cosine", warmupRatio: 0.03 }).describe("How the learning rate changes over the run."),
   update: update.optional().describe("Continue an earlier run with new data; `tunesmith update` fills in the rest."),
   training: training.prefault({}).describe("How long and how."),
+  // Not filled in where absent, so that runs of before it existed can be resumed.
+  evaluation: evaluationSchema.optional().describe("Metrics of what base and tuned model write for held-out rows, beside the loss."),
   samples: z.array(z.string()).max(8).default([]).describe("Prompts that base and tuned model answer in the report."),
   device: z.enum(["auto", "cpu", "webgpu", "cuda"]).default("auto").describe("Where it runs."),
   output: z.string().min(1).describe("Folder of the run; it must not hold one already."),

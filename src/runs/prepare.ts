@@ -26,6 +26,7 @@ import type { RunConfig } from "./config.ts";
 import { openEarlierRun } from "./earlier-run.ts";
 import type { DataFile, RunEnvironment } from "./environment.ts";
 import type { Manifest } from "./manifest.ts";
+import { planWriting, type WritingPlan } from "./measure.ts";
 import { openReference } from "./reference.ts";
 import { readRows } from "./rows.ts";
 import { createTeacherCache, type TeacherCache } from "./teacher-cache.ts";
@@ -42,6 +43,8 @@ export interface PreparedRun {
   readonly validation: Dataset | undefined;
   /** What base and tuned model are compared on: the test rows, or the validation rows where there are none. */
   readonly heldOut: Dataset | undefined;
+  /** What base and tuned model are asked, where metrics of texts are wanted. */
+  readonly writing: WritingPlan | undefined;
   readonly dataFiles: readonly (DataFile & { readonly split: "train" | "validation" | "test" })[];
   readonly totalSteps: number;
   readonly maxLength: number;
@@ -111,6 +114,10 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
   };
   const validation = prepareHeldOut(rows.validation, config.data.format);
   const heldOut = prepareHeldOut(rows.test, config.data.format) ?? validation;
+  const asked = rows.test.length > 0 ? rows.test : rows.validation;
+  const { tokenizer } = loaded;
+  const writing =
+    config.evaluation && planWriting(config.evaluation, { task, rows: asked, tokenizer, model, format: config.data.format, maxLength });
 
   const replay = (earlier?.replay ?? []).filter(() => config.update!.replayShare > 0 || config.update!.ewc);
   const earlierExamples = replay.flatMap((part) => prepare(part.rows, part.format).examples);
@@ -166,7 +173,7 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
   return {
     base: virtual === 0 || earlier?.adapter ? { loaded, engine } : withoutVirtualTokens(),
     ...{ task, loaded, engine, train, validation, heldOut, dataFiles: rows.files, totalSteps, maxLength, batchesForEpoch, earlierHeldOut },
-    teacherCache,
+    ...{ teacherCache, writing },
     ...{ average, evaluationWeights: writeTo && createEvaluationWeights({ vectors, writeTo }) },
     lineage: earlier?.lineage ?? [],
     createPenalties: async () =>

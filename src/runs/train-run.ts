@@ -7,6 +7,7 @@ import { type PairedDifference, pairedBootstrap } from "../evaluation/paired-boo
 import { encodeAdapter } from "../execution/adapter-files.ts";
 import type { LoadedModel } from "../execution/loaded-model.ts";
 import { mergedCheckpointFiles } from "../export/merged-checkpoint.ts";
+import { limitsOf } from "../generation/checkpoint-limits.ts";
 import { createDecoder } from "../generation/decoder.ts";
 import { generateBatch } from "../generation/generate.ts";
 import { promptOf } from "../generation/prompt.ts";
@@ -18,6 +19,7 @@ import type { RunConfig } from "./config.ts";
 import { parseConfigText, printConfig } from "./config-text.ts";
 import type { RunEnvironment, RunFolder } from "./environment.ts";
 import { changedInputs, type Manifest, parseManifest, serializeManifest } from "./manifest.ts";
+import { measureHeldOut } from "./measure.ts";
 import { type MetricsRow, openMetricsLog } from "./metrics-log.ts";
 import { type PreparedRun, prepareRun } from "./prepare.ts";
 import { type ReportSample, renderReport } from "./report/report.ts";
@@ -77,13 +79,16 @@ export async function runTraining({ config, environment, resume, signal, events 
   events.onPrepared?.(prepared);
 
   // Measured before anything is restored: a fresh adapter is the base model.
-  const base = heldOut && (await evaluateHeldOut(prepared.base.engine, heldOut.examples, task));
+  const measure = (of: Pick<PreparedRun, "loaded" | "engine">) =>
+    heldOut && measureHeldOut(of, { task, examples: heldOut.examples, writing: prepared.writing });
+  const base = await measure(prepared.base);
   const earlierBase = prepared.earlierHeldOut && (await evaluateHeldOut(engine, prepared.earlierHeldOut.examples, task));
   const notices: string[] = [];
   const notice = (message: string): void => {
     notices.push(message);
     events.onNotice?.(message);
   };
+  if (prepared.writing?.leftOut) notice(`${prepared.writing.leftOut} held-out rows are too long to be answered and are left out`);
   await prepared.teacherCache?.fill(notice);
   const penalties = await prepared.createPenalties();
   const before = await answerSamples(prepared.base.loaded, config.samples, prefixOf(prepared.task));
@@ -145,7 +150,7 @@ export async function runTraining({ config, environment, resume, signal, events 
     return { outcome, folder: config.output, samples: [] };
   }
 
-  const tuned = heldOut && (await evaluateHeldOut(engine, heldOut.examples, task));
+  const tuned = await measure(prepared);
   const after = await answerSamples(loaded, config.samples, prefixOf(prepared.task));
   const samples = config.samples.map((prompt, i) => ({ prompt, before: before[i]!, after: after[i]! }));
   const compared = base && tuned && compareHeldOut({ base, tuned, seed: config.training.seed });
@@ -255,10 +260,9 @@ async function answerSamples(loaded: LoadedModel, prompts: readonly string[], so
   if (prompts.length === 0) return [];
   const decoder = await createDecoder(loaded);
   const { tokenizer, model } = loaded;
+  const { forced, ...limits } = limitsOf(loaded);
   const answers = await generateBatch({
-    ...{ decoder, tokenizer, sampling: { temperature: 0 }, maxNewTokens: 64, seed: 0 },
-    maxLength: model.maxPositionEmbeddings,
-    eosTokenIds: tokenizer.eosTokenId === undefined ? [] : [tokenizer.eosTokenId],
+    ...{ decoder, tokenizer, sampling: { ...forced, temperature: 0 }, maxNewTokens: 64, seed: 0, ...limits },
     prompts: prompts.map((prompt) => promptOf(model.encoder ? `${sourcePrefix}${prompt}` : [{ role: "user", content: prompt }], loaded)),
   });
   return answers.map(([answer]) => answer!.text.trim());
@@ -281,7 +285,8 @@ async function writeModel({
         name: "model",
         files: await mergedCheckpointFiles(loaded, await environment.openModelFolder(config.model), { labels: task.configFields }),
       };
-  if (task.head) await folder.write(`${content.name}/${taskFile}`, `${JSON.stringify(task.resolvedConfig, null, 2)}\n`);
+  // Without it the model is opened as what it does by nature.
+  if (task.head || config.task) await folder.write(`${content.name}/${taskFile}`, `${JSON.stringify(task.resolvedConfig, null, 2)}\n`);
   for (const [file, bytes] of Object.entries(content.files)) await folder.write(`${content.name}/${file}`, bytes);
 }
 

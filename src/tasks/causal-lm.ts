@@ -2,9 +2,12 @@
 import { z } from "zod";
 import { UnsupportedError } from "../base/errors.ts";
 import { nextToken } from "../data/collators.ts";
-import { prepareDataset } from "../data/dataset.ts";
-import { textFormats } from "../data/formats/registry.ts";
-import type { Task } from "./task.ts";
+import { atRow, chatTemplateOf, prepareDataset, readRow, type SourceRow } from "../data/dataset.ts";
+import { chooseFormat, textFormats } from "../data/formats/registry.ts";
+import { askSample } from "../data/templates/ask-sample.ts";
+import { textMetrics } from "../evaluation/task-metrics/registry.ts";
+import type { AskedPrompt } from "../evaluation/written-texts.ts";
+import type { AskOptions, Task } from "./task.ts";
 
 const configSchema = z.strictObject({ name: z.literal("causal-lm") });
 
@@ -13,6 +16,7 @@ export const causalLmTask = {
   summary: "Continue texts and answer: the next token.",
   configSchema,
   formats: textFormats,
+  textMetrics,
   isNatural: (model) => !model.encoder && !model.maskKind(0).isBidirectional,
   bind({ model }) {
     const { modelType } = model;
@@ -27,6 +31,23 @@ export const causalLmTask = {
       peftTaskType: "CAUSAL_LM",
       resolvedConfig: { name: "causal-lm" },
       prepare: (rows, options) => prepareDataset({ ...options, rows, vocabSize: model.vocabSize }),
+      ask,
     };
   },
 } as const satisfies Task<z.output<typeof configSchema>>;
+
+function ask(rows: readonly SourceRow[], { tokenizer, format: name, maxLength }: AskOptions): AskedPrompt[] {
+  const format = chooseFormat(
+    name,
+    rows.map(({ row }) => row),
+    textFormats,
+  );
+  const template = chatTemplateOf(tokenizer);
+  return rows
+    .map((source) => {
+      const sample = readRow(format, source);
+      const { expected, ...question } = atRow(source.at, () => askSample(sample, { tokenizer, template }));
+      return { ...question, expected: [expected] };
+    })
+    .filter(({ ids }) => ids.length < maxLength);
+}

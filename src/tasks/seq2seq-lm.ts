@@ -13,7 +13,9 @@ import { promptCompletion } from "../data/formats/prompt-completion.ts";
 import { chooseFormat } from "../data/formats/registry.ts";
 import { sourceTarget } from "../data/formats/source-target.ts";
 import { fitDocument } from "../data/tokenizers/fit-document.ts";
-import type { PrepareTaskOptions, Task } from "./task.ts";
+import { textMetrics } from "../evaluation/task-metrics/registry.ts";
+import type { AskedPrompt } from "../evaluation/written-texts.ts";
+import type { AskOptions, PrepareTaskOptions, Task } from "./task.ts";
 
 const configSchema = z.strictObject({
   name: z.literal("seq2seq-lm"),
@@ -32,6 +34,7 @@ export const seq2seqLm = {
   summary: "From a source text to a target text, for encoder-decoders: translation, summarisation.",
   configSchema,
   formats,
+  textMetrics,
   isNatural: (model) => model.encoder !== undefined,
   bind({ config, model, checkpointConfig }) {
     if (!model.encoder)
@@ -49,6 +52,7 @@ export const seq2seqLm = {
       peftTaskType: "SEQ_2_SEQ_LM",
       resolvedConfig: config,
       prepare: (rows, options) => prepare(rows, { ...options, ...config, start }),
+      ask: (rows, options) => ask(rows, { ...options, ...config, start }),
     };
   },
 } as const satisfies Task<Config>;
@@ -68,7 +72,8 @@ function prepare(rows: readonly SourceRow[], options: PrepareOptions): Dataset {
   const examples: TokenizedExample[] = [];
   let [truncated, droppedOverlong] = [0, 0];
   for (const source of rows) {
-    const pair = atRow(source.at, () => textsOf(readRow(format, source)));
+    const sample = readRow(format, source);
+    const pair = atRow(source.at, () => textsOf(sample));
     const from = fitDocument(tokenizer, { text: options.sourcePrefix + pair.source, maxLength });
     const to = fitDocument(tokenizer, { text: pair.target, maxLength: options.maxTargetLength ?? maxLength });
     if (to.inputIds.length === 0) throw new DataError(`${source.at}: the target is empty. Remove the row.`);
@@ -92,6 +97,22 @@ function prepare(rows: readonly SourceRow[], options: PrepareOptions): Dataset {
   const tokens = examples.reduce((sum, { encoderInputIds }) => sum + encoderInputIds!.length, supervisedTokens);
   const report = { format: format.name, rows: rows.length, examples: examples.length, truncated, droppedOverlong, droppedUnsupervised: 0 };
   return { examples, report: { ...report, tokens, supervisedTokens } };
+}
+
+/** Sources as in training; what is too long is cut there too. */
+function ask(rows: readonly SourceRow[], options: AskOptions & Pick<PrepareOptions, "sourcePrefix" | "start">): AskedPrompt[] {
+  const { tokenizer, maxLength, start, sourcePrefix } = options;
+  const format = chooseFormat(
+    options.format,
+    rows.map(({ row }) => row),
+    formats,
+  );
+  return rows.map((row) => {
+    const sample = readRow(format, row);
+    const { source, target } = atRow(row.at, () => textsOf(sample));
+    const { inputIds } = fitDocument(tokenizer, { text: sourcePrefix + source, maxLength });
+    return { ids: [start], encoderIds: [...inputIds], text: source, expected: [target] };
+  });
 }
 
 function textsOf(sample: Sample): { source: string; target: string } {

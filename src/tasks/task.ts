@@ -11,6 +11,7 @@ import type { LossOn } from "../data/templates/tokenize-sample.ts";
 import type { Tokenizer } from "../data/tokenizers/tokenizer.ts";
 import type { ScoredDocument } from "../evaluation/held-out.ts";
 import type { Scores } from "../evaluation/task-metrics/task-metric.ts";
+import type { AskedPrompt } from "../evaluation/written-texts.ts";
 import type { HeadChoice } from "../models/label-heads.ts";
 import type { Model } from "../models/model.ts";
 import type { LabelObjective } from "../objectives/objective.ts";
@@ -22,6 +23,8 @@ export interface Task<Config = any> {
   readonly configSchema: z.ZodType<Config>;
   /** Row formats that it reads, in the order in which detection tries them. */
   readonly formats: readonly DataFormat[];
+  /** Metrics of what its models write, of which a run chooses; none where they write nothing that could be right or wrong. */
+  readonly textMetrics?: readonly string[];
   /** True if models of this kind do it by nature, so that it is their default. */
   isNatural(model: Model): boolean;
   /** @throws ConfigError or DataError if labels are missing or contradict the checkpoint; UnsupportedError if the model cannot do it */
@@ -53,6 +56,9 @@ export interface BoundTask {
   forEpoch?(examples: readonly TokenizedExample[], at: { readonly seed: number; readonly epoch: number }): readonly TokenizedExample[];
   /** What metrics are computed from. @param scored held-out examples with what the model said of them */
   score?(scored: readonly ScoredDocument[]): Scores;
+  /** Questions of rows with their answers, for the metrics of what is written; rows whose question is too long are left out.
+   * @throws DataError naming the row, if nothing is asked in it */
+  ask?(rows: readonly SourceRow[], options: AskOptions): readonly AskedPrompt[];
   /** How the finished model is used; language models are used by generating. */
   readonly inference?: Inference;
   /** Fields of config.json that say what the labels mean. */
@@ -69,6 +75,8 @@ export interface PrepareTaskOptions {
   readonly maxLength: number;
   readonly overlong: OverlongPolicy;
 }
+
+export type AskOptions = Pick<PrepareTaskOptions, "tokenizer" | "model" | "format" | "maxLength">;
 
 /** A model at work: no labels are known. */
 export interface Inference {

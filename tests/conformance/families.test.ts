@@ -1,7 +1,10 @@
 /** Every family against transformers: loss, gradient of every parameter and one AdamW step, on tiny random checkpoints. */
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { full } from "../../src/methods/full.ts";
+import { createModel } from "../../src/models/families/registry.ts";
+import { computeRotaryTables } from "../../src/models/layers/rotary.ts";
+import { describeModel } from "../../src/models/segments.ts";
 import { expectSummary, type Summary } from "./expect-summary.ts";
 import { batchOf, openTinyModel, packedBatch, reference } from "./tiny-model.ts";
 
@@ -42,6 +45,25 @@ describe.each(readdirSync(`${reference}families`))("%s", (family) => {
     },
   );
 });
+
+describe.each(readdirSync(`${reference}families`).filter((family) => existsSync(`${reference}families/${family}/config.legacy.json`)))(
+  "%s, as transformers 4 wrote its config.json",
+  (family) => {
+    const describeConfig = (file: string) => {
+      const model = createModel(read(`${reference}families/${family}/${file}`));
+      const layers = Array.from({ length: model.numHiddenLayers }, (_, layer) => layer);
+      const tables = (layer: number, length: number) => {
+        const config = model.rotary?.(layer);
+        return config && computeRotaryTables(config, { length, sequenceLength: length });
+      };
+      return {
+        parameters: describeModel(model).parameters,
+        layers: layers.map((layer) => ({ kind: model.maskKind(layer), short: tables(layer, 4), long: tables(layer, 80) })),
+      };
+    };
+    it("is the same model", () => expect(describeConfig("config.legacy.json")).toEqual(describeConfig("config.json")));
+  },
+);
 
 describe.each(["llama", "mistral", "qwen3", "gpt2"])("%s, two documents packed into one sequence", (family) => {
   const folder = `${reference}families/${family}`;

@@ -28,6 +28,11 @@ interface Reference {
   optimizer: { learningRate: number; weightDecay: number; epsilon: number };
 }
 
+interface Config {
+  /** In config.json of families that leave it open. */
+  classifier_pooling?: string;
+}
+
 interface Case {
   readonly head: { readonly name: LabelHeadName; readonly numLabels: number; readonly pools?: Pooling };
   readonly objective: LabelObjective;
@@ -44,7 +49,7 @@ const document = (ids: readonly number[], more: Partial<TokenizedExample> = {}):
 const pairs = <Item>(items: readonly Item[]): (readonly [Item, Item])[] =>
   items.flatMap((item, i) => (i % 2 === 0 ? [[item, items[i + 1]!] as const] : []));
 
-const cases: Readonly<Partial<Record<LabelHeadName, (expected: Reference) => Case>>> = {
+const cases: Readonly<Partial<Record<LabelHeadName, (expected: Reference, config: Config) => Case>>> = {
   "token-classification": ({ inputIds, labels, logits }) => {
     const tags = labels as number[][];
     return {
@@ -60,9 +65,9 @@ const cases: Readonly<Partial<Record<LabelHeadName, (expected: Reference) => Cas
     examples: inputIds.map((ids, d) => document(ids, { target: (labels as number[][])[d]! })),
     predictions: (logits as number[][][]).flat(2),
   }),
-  "multiple-choice": ({ inputIds, labels, logits }) => ({
+  "multiple-choice": ({ inputIds, labels, logits }, { classifier_pooling }) => ({
     head: { name: "multiple-choice", numLabels: 1 },
-    ...{ objective: multipleChoice, collator: choiceOf("first") },
+    ...{ objective: multipleChoice, collator: choiceOf(classifier_pooling === "mean" ? "mean" : "first") },
     examples: pairs(inputIds).map(([a, b], q) => document(a, { companions: [document(b)], target: [(labels as number[])[q]!] })),
     predictions: (logits as number[][]).flat(),
   }),
@@ -78,7 +83,8 @@ describe.each(readdirSync(`${reference}task-heads`))("%s", (name) => {
   const folder = `${reference}task-heads/${name}`;
   const expected = JSON.parse(readFileSync(`${folder}/reference.json`, "utf8")) as Reference;
   const { learningRate, weightDecay, epsilon } = expected.optimizer;
-  const { head, objective, collator, examples, predictions } = cases[expected.task]!(expected);
+  const config = JSON.parse(readFileSync(`${folder}/config.json`, "utf8")) as Config;
+  const { head, objective, collator, examples, predictions } = cases[expected.task]!(expected, config);
   const documents = examples.flatMap(documentsOf);
 
   it.each([

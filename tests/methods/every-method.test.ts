@@ -68,6 +68,7 @@ const bases = [
   },
   { family: "bert", folder: "encoders/bert", batch: hidden, wider: { hidden_size: 64, intermediate_size: 96 } },
   { family: "distilbert", folder: "encoders/distilbert", batch: hidden, wider: { dim: 64, hidden_dim: 96 } },
+  { family: "modernbert", folder: "encoders/modernbert", batch: hidden, wider: { hidden_size: 64, intermediate_size: 48 } },
   { family: "t5", folder: "encoder-decoders/t5", batch: pairs, wider: { d_model: 48, d_kv: 12, d_ff: 64 }, hasNoBiases: true },
   { family: "bart", folder: "encoder-decoders/bart", batch: pairs, wider: { d_model: 48, encoder_ffn_dim: 64, decoder_ffn_dim: 64 } },
 ] as const;

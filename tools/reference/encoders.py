@@ -1,11 +1,12 @@
 """Logits, loss, gradients and one AdamW step of a tiny random masked language model of each encoder family, by transformers."""
 
+import json
 import shutil
 
 import torch
 import transformers
 
-from families import OPTIMIZER, VOCAB, adamw
+from families import OPTIMIZER, VOCAB, adamw, rope
 from fixture import ROOT, number, numbers, perturb, random_tokens, summaries, write_fixture
 
 RECIPE = (
@@ -23,13 +24,38 @@ DISTIL = dict(
     vocab_size=VOCAB, dim=32, hidden_dim=48, n_layers=2, n_heads=4, max_position_embeddings=40, pad_token_id=PAD, dropout=0.0, attention_dropout=0.0,
 )  # fmt: skip
 
+# The windows are below the lengths, so that they matter: 3 tokens on either side, or 2.
+MODERN = dict(
+    vocab_size=VOCAB, hidden_size=32, intermediate_size=24, num_hidden_layers=3, num_attention_heads=4, max_position_embeddings=40, pad_token_id=PAD,
+    bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2, local_attention=6,
+)  # fmt: skip
+MODERN_PUBLISHED = dict(global_attn_every_n_layers=2, global_rope_theta=700.0, local_rope_theta=50.0)
+MODERN_BIASES = dict(norm_bias=True, attention_bias=True, mlp_bias=True, classifier_bias=True, decoder_bias=False, tie_word_embeddings=False)
+MODERN_ROPES = {"full_attention": rope("linear", theta=900.0, factor=2.0), "sliding_attention": rope("default", theta=40.0)}
+MODERN_LAYERS = ["sliding_attention", "full_attention"]
+
 # name: (class, options of its config, whether it reads token types)
 CASES = {
     "bert": ("BertForMaskedLM", ENCODER, True),
     "roberta": ("RobertaForMaskedLM", dict(ENCODER, pad_token_id=1, type_vocab_size=1), False),
     "distilbert": ("DistilBertForMaskedLM", DISTIL, False),
+    "modernbert": ("ModernBertForMaskedLM", dict(MODERN, **MODERN_PUBLISHED), False),
+    "modernbert-biases": (
+        "ModernBertForMaskedLM",
+        dict(MODERN, **MODERN_BIASES, num_hidden_layers=2, local_attention=5, layer_types=MODERN_LAYERS, rope_parameters=MODERN_ROPES, classifier_activation="silu"),
+        False,
+    ),
 }
 LENGTHS = [13, 9]
+
+
+def write_published_config(model, folder):
+    """The form of config.json that ModernBERT was published with, before transformers 5 wrote out `layer_types` and `rope_parameters`."""
+    config = json.loads((folder / "config.json").read_text())
+    kept = {key: value for key, value in config.items() if key not in ("layer_types", "rope_parameters", "dtype", "transformers_version")}
+    (folder / "config.json").write_text(json.dumps({**kept, **MODERN_PUBLISHED}, indent=2) + "\n")
+    loaded = type(model).from_pretrained(folder, attn_implementation="eager")
+    assert (loaded.config.layer_types, loaded.config.rope_parameters) == (model.config.layer_types, model.config.rope_parameters)
 
 
 def write_case(name, seed):
@@ -41,6 +67,8 @@ def write_case(name, seed):
     perturb(model.named_parameters(), seed)
     model.save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
+    if "global_rope_theta" in options:
+        write_published_config(model, folder)
     width = max(LENGTHS)
     mask = torch.tensor([[1] * n + [0] * (width - n) for n in LENGTHS])
     pad = options["pad_token_id"]

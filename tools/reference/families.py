@@ -30,6 +30,13 @@ def rope(rope_type, theta=10000.0, **options):
 OPT = dict(ffn_dim=48, dropout=0.0, attention_dropout=0.0, activation_dropout=0.0, word_embed_proj_dim=32, tie_word_embeddings=True)
 GEMMA = dict(head_dim=12, query_pre_attn_scalar=20, sliding_window=4, layer_types=["sliding_attention", "full_attention"], tie_word_embeddings=True)
 
+
+def longrope(trained):
+    """Options of a Phi-3 that was first trained for `trained` tokens; three pairs of channels turn."""
+    factors = dict(short_factor=[1.0, 1.1, 1.3], long_factor=[1.2, 2.5, 5.0], partial_rotary_factor=0.75)
+    return dict(rope_parameters=rope("longrope", **factors, original_max_position_embeddings=trained), original_max_position_embeddings=trained)
+
+
 QWEN_EXPERTS = dict(num_experts=5, num_experts_per_tok=2, moe_intermediate_size=20, head_dim=12)
 
 # name: (config class, options over DECODER, T). Windows and trained lengths are below T, so that they matter.
@@ -68,6 +75,9 @@ CASES = {
     "qwen3_moe": ("Qwen3Moe", dict(QWEN_EXPERTS, norm_topk_prob=True, mlp_only_layers=[1]), 12),
     "qwen3_moe-shares": ("Qwen3Moe", dict(QWEN_EXPERTS, norm_topk_prob=False, decoder_sparse_step=2), 12),
 }
+# The same model below and above the length that it was first trained for.
+CASES["phi3-longrope-short"] = ("Phi3", longrope(16), 12)
+CASES["phi3-longrope-long"] = ("Phi3", longrope(8), 12)
 PACKED = {"llama": [5, 7], "mistral": [4, 8], "qwen3": [5, 7], "gpt2": [5, 7], "gemma3_text": [5, 7], "opt": [5, 7]}
 
 
@@ -183,6 +193,10 @@ def legacy_config(config):
         old["sliding_window_pattern"] = 2
         scaling = dict(scaling["full_attention"])
     old["rope_theta"] = scaling.pop("rope_theta")
+    if scaling["rope_type"] == "longrope":  # Phi-3 keeps the rest beside it
+        del scaling["rope_type"], scaling["original_max_position_embeddings"]
+        old["partial_rotary_factor"] = scaling.pop("partial_rotary_factor")
+        return {**old, "rope_scaling": {"type": "longrope", **scaling}, "torch_dtype": "float32", "transformers_version": "4.40.0"}
     old["rope_scaling"] = None if scaling["rope_type"] == "default" else scaling
     if config["model_type"] == "qwen2" and not config["use_sliding_window"]:
         old["sliding_window"] = 4  # Qwen2 checkpoints name a window that they do not use

@@ -5,7 +5,7 @@ import shutil
 import torch
 import transformers
 
-from encoders import DISTIL, ENCODER
+from encoders import DISTIL, ENCODER, MODERN
 from families import DECODER, OPTIMIZER, VOCAB, adamw
 from fixture import ROOT, number, numbers, perturb, random_tokens, summaries, write_fixture
 
@@ -27,6 +27,10 @@ CASES = {
 CASES["bert-single"] = ("BertForSequenceClassification", ENCODER, SINGLE, 3, [0, 2])
 CASES["roberta-multi"] = ("RobertaForSequenceClassification", dict(ENCODER, type_vocab_size=1), MULTI, 3, [[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
 CASES["distilbert-single"] = ("DistilBertForSequenceClassification", DISTIL, SINGLE, 3, [2, 1])
+CASES["modernbert-single"] = ("ModernBertForSequenceClassification", MODERN, SINGLE, 3, [1, 2])
+CASES["modernbert-mean-multi"] = (
+    "ModernBertForSequenceClassification", dict(MODERN, classifier_pooling="mean", classifier_bias=True), MULTI, 3, [[0.0, 1.0, 1.0], [1.0, 0.0, 0.0]],
+)  # fmt: skip
 LENGTHS = [9, 12]
 
 

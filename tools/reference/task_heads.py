@@ -7,6 +7,7 @@ import torch
 import transformers
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
+from encoders import MODERN
 from families import DECODER, OPTIMIZER, VOCAB, adamw
 from fixture import ROOT, number, numbers, perturb, random_tokens, summaries, write_fixture
 from label_heads import GPT2, PAD
@@ -21,6 +22,7 @@ BERT = dict(
 )  # fmt: skip
 GPT2 = dict(GPT2, n_layer=1)
 LLAMA = dict(DECODER, num_hidden_layers=1)
+MODERNBERT = dict(MODERN, num_hidden_layers=2)
 LENGTHS = [9, 12, 7, 10]
 IGNORED = -100
 
@@ -35,6 +37,11 @@ CASES = {
     "gpt2-embeddings-mean": ("sentence-embeddings", "GPT2Model", GPT2, "mean"),
     "llama-embeddings-last": ("sentence-embeddings", "LlamaModel", LLAMA, "last"),
     "bert-embeddings-first": ("sentence-embeddings", "BertModel", BERT, "first"),
+    "modernbert-tokens": ("token-classification", "ModernBertForTokenClassification", MODERNBERT, None),
+    "modernbert-answers": ("question-answering", "ModernBertForQuestionAnswering", MODERNBERT, [[2, 4], [0, 0], [6, 6], [3, 9]]),
+    "modernbert-choices": ("multiple-choice", "ModernBertForMultipleChoice", MODERNBERT, [1, 0]),
+    "modernbert-choices-mean": ("multiple-choice", "ModernBertForMultipleChoice", dict(MODERNBERT, classifier_pooling="mean"), [0, 1]),
+    "modernbert-embeddings-mean": ("sentence-embeddings", "ModernBertModel", MODERNBERT, "mean"),
 }
 NUM_TAGS = 5
 
@@ -66,7 +73,8 @@ def answer_losses(model, documents, spans):
 def choice_losses(model, documents, answers):
     """Two choices for each question; documents of one question have the same length here, since transformers takes them as one tensor."""
     groups = [documents[0:2], documents[2:4]]
-    outputs = [model(input_ids=torch.tensor([group]), labels=torch.tensor([answer])) for group, answer in zip(groups, answers)]
+    inputs = [dict(input_ids=torch.tensor([group]), attention_mask=torch.ones(1, *torch.tensor(group).shape, dtype=torch.long)) for group in groups]
+    outputs = [model(**asked, labels=torch.tensor([answer])) for asked, answer in zip(inputs, answers)]
     return torch.stack([o.loss for o in outputs]).mean(), [score.reshape(1) for o in outputs for score in o.logits[0]]
 
 

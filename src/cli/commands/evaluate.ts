@@ -1,13 +1,18 @@
 /** tunesmith evaluate: base against tuned model on held-out rows. */
+import { ConfigError } from "../../base/errors.ts";
 import { compareHeldOut } from "../../evaluation/compare.ts";
-import { evaluateHeldOut, figuresOf, type HeldOutResult, showFigure } from "../../evaluation/held-out.ts";
+import { figuresOf, type HeldOutResult, showFigure } from "../../evaluation/held-out.ts";
+import { textMetrics } from "../../evaluation/task-metrics/registry.ts";
 import { type LoadedModel, openModel } from "../../execution/loaded-model.ts";
 import { readDatasetFiles } from "../../platform/node/dataset-files.ts";
 import { openFolder } from "../../platform/node/files.ts";
 import { bindAgain } from "../../runs/bind-task.ts";
+import { type EvaluationConfig, evaluationSchema } from "../../runs/config.ts";
+import { measureHeldOut, planWriting, type WritingPlan } from "../../runs/measure.ts";
 import type { Command } from "../command.ts";
 import { evaluatorOf } from "../evaluator.ts";
 import { openChosenModel } from "../load-run.ts";
+import { wholeNumber } from "../sampling-options.ts";
 import { showInterval } from "../train-and-show.ts";
 
 interface Flags {
@@ -17,6 +22,11 @@ interface Flags {
   readonly maxLength?: string;
   readonly lossOn: "assistant" | "last-assistant" | "all";
   readonly device: string;
+  readonly metrics?: string[];
+  readonly maxNewTokens?: number;
+  readonly maxRows?: number;
+  readonly batchSize?: number;
+  readonly numBeams?: number;
   readonly json: boolean;
 }
 
@@ -32,6 +42,11 @@ export const evaluate = {
       .option("--format <name>", "row format", "auto")
       .option("--max-length <n>", "longest row in tokens")
       .option("--loss-on <which>", "assistant, last-assistant or all", "assistant")
+      .option("--metrics <names...>", `let the models answer, and compare the answers: all, or some of ${textMetrics.join(", ")}`)
+      .option("--max-new-tokens <n>", "longest answer in tokens (default: 128)", wholeNumber("--max-new-tokens", 1))
+      .option("--max-rows <n>", "rows that are answered, the first (default: 100)", wholeNumber("--max-rows", 1))
+      .option("--batch-size <n>", "rows that are answered at once (default: 8)", wholeNumber("--batch-size", 1))
+      .option("--num-beams <n>", "beam search with so many beams; 1 is greedy (default: 1)", wholeNumber("--num-beams", 1))
       .option("--device <name>", "auto, cpu, webgpu or cuda", "auto")
       .option("--json", "print JSON", false)
       .action(async (model: string, data: string[], flags: Flags) => {
@@ -52,7 +67,10 @@ export const evaluate = {
         const dataset = task.prepare(rows, { model: opened, tokenizer, format, lossOn, maxLength, overlong: "truncate" });
         log(`${dataset.report.format} format, ${dataset.report.examples} examples, ${dataset.report.supervisedTokens} supervised targets`);
         const examples = task.forEpoch?.(dataset.examples, { seed: 0, epoch: 0 }) ?? dataset.examples;
-        const measure = (of: LoadedModel): Promise<HeldOutResult> => evaluateHeldOut(evaluatorOf(of, task), examples, task);
+        const writing = planWriting(evaluationOf(flags), { task, rows, model: opened, tokenizer, format, maxLength });
+        if (writing) log(describeWriting(writing));
+        const measure = (of: LoadedModel): Promise<HeldOutResult> =>
+          measureHeldOut({ loaded: of, engine: evaluatorOf(of, task) }, { task, examples, writing });
         const tuned = await measure(loaded);
         const comparedPath = flags.base ?? (adapterPath === undefined ? undefined : basePath);
         if (comparedPath === undefined) {
@@ -75,7 +93,23 @@ export const evaluate = {
   },
 } as const satisfies Command;
 
-const figures = ({ documents, metrics, scores, ...numbers }: HeldOutResult) => ({ ...numbers, ...metrics, documents: documents.length });
+/** @throws ConfigError for an option of answers where there are none */
+function evaluationOf({ metrics = [], maxNewTokens, maxRows, batchSize, numBeams }: Flags): EvaluationConfig {
+  const given = { maxNewTokens, maxRows, batchSize, numBeams };
+  const useless = Object.entries(given).find(([, value]) => value !== undefined && metrics.length === 0);
+  if (useless)
+    throw new ConfigError(`${useless[0]} is about the answers that are compared, and none are. Add --metrics all, or names of metrics.`);
+  return evaluationSchema.parse({ ...given, metrics: metrics.includes("all") ? "all" : metrics });
+}
+
+const describeWriting = ({ prompts, leftOut, settings: { metrics } }: WritingPlan): string =>
+  `${prompts.length} rows are answered for ${metrics.join(", ")}${leftOut > 0 ? `; ${leftOut} are left out because their question is too long` : ""}`;
+
+const figures = ({ documents, metrics, scores, isOfTexts, ...numbers }: HeldOutResult) => ({
+  ...numbers,
+  ...metrics,
+  documents: documents.length,
+});
 const describe = (name: string, result: HeldOutResult): string =>
   `${name}  loss ${result.loss.toFixed(4)}  ${figuresOf(result)
     .map((figure) => `${figure.name} ${showFigure(figure)}`)

@@ -3,6 +3,7 @@ import { devices } from "../../backends/registry.ts";
 import { ConfigError } from "../../base/errors.ts";
 import { nearestName } from "../../base/nearest-name.ts";
 import { formats } from "../../data/formats/registry.ts";
+import { taskMetrics } from "../../evaluation/task-metrics/registry.ts";
 import { adapterMethods } from "../../export/merging/adapter-methods.ts";
 import { combiners } from "../../export/merging/combiners/registry.ts";
 import { methods } from "../../methods/registry.ts";
@@ -18,6 +19,7 @@ const shelves: Readonly<Record<string, readonly { readonly name: string; readonl
   methods,
   objectives,
   tasks,
+  metrics: taskMetrics,
   optimizers,
   schedules,
   formats,

@@ -4,6 +4,9 @@ import { answerF1 } from "./answer-f1.ts";
 import { binaryF1 } from "./binary-f1.ts";
 import { binaryPrecision } from "./binary-precision.ts";
 import { binaryRecall } from "./binary-recall.ts";
+import { bleu } from "./bleu.ts";
+import { chrf } from "./chrf.ts";
+import { chrfPlusPlus } from "./chrf-plus-plus.ts";
 import { entityF1 } from "./entity-f1.ts";
 import { entityPrecision } from "./entity-precision.ts";
 import { entityRecall } from "./entity-recall.ts";
@@ -20,6 +23,10 @@ import { recall } from "./recall.ts";
 import { recallAt1 } from "./recall-at-1.ts";
 import { recallAt5 } from "./recall-at-5.ts";
 import { recallAt10 } from "./recall-at-10.ts";
+import { rouge1 } from "./rouge-1.ts";
+import { rouge2 } from "./rouge-2.ts";
+import { rougeL } from "./rouge-l.ts";
+import { rougeLsum } from "./rouge-lsum.ts";
 import { spearman } from "./spearman.ts";
 import { tagAccuracy } from "./tag-accuracy.ts";
 import type { ScoreKind, Scores, TaskMetric } from "./task-metric.ts";
@@ -30,15 +37,22 @@ export const taskMetrics = [
   ...[pearson, spearman],
   ...[entityPrecision, entityRecall, entityF1, tagAccuracy],
   ...[exactMatch, answerF1],
+  ...[rouge1, rouge2, rougeL, rougeLsum, bleu, chrf, chrfPlusPlus],
   ...[recallAt1, recallAt5, recallAt10, meanReciprocalRank],
 ] as const;
 
-/** Those that say something of these scores. */
+/** Those that say something of these scores; of written texts those that were asked for. */
 export function metricsFor(scores: Scores): readonly TaskMetric<ScoreKind>[] {
   return (taskMetrics as readonly TaskMetric<ScoreKind>[]).filter(
-    ({ kinds, appliesTo }) => kinds.includes(scores.kind) && (appliesTo?.(scores) ?? true),
+    ({ name, kinds, appliesTo }) =>
+      kinds.includes(scores.kind) && (scores.kind !== "texts" || scores.metrics.includes(name)) && (appliesTo?.(scores) ?? true),
   );
 }
+
+/** Names of those that compare written texts with references. */
+export const textMetrics = (taskMetrics as readonly TaskMetric<ScoreKind>[])
+  .filter(({ kinds }) => kinds.includes("texts"))
+  .map(({ name }) => name);
 
 /** Every metric under its column of metrics.jsonl. */
 export const computeTaskMetrics = (scores: Scores): Record<string, number> =>

@@ -38,12 +38,19 @@ export interface AnswerItem extends Shown {
   readonly actual: readonly string[];
 }
 
+/** A text that the model wrote, and those that it might have written. */
+export interface TextItem extends Shown {
+  readonly predicted: string;
+  /** At least one. */
+  readonly actual: readonly string[];
+}
+
 export interface RankItem extends Shown {
   /** Place of what was looked for, from 1. */
   readonly rank: number;
 }
 
-/** Kinds of items, by what a task has to say of a document. Plain data: results travel between threads. */
+/** Kinds of items, by what a task has to say of a document; of written texts also the metrics that were asked for. Plain data: results travel between threads. */
 export type Scores =
   | { readonly kind: "classes"; readonly items: readonly ClassItem[]; readonly labels: readonly string[] }
   | { readonly kind: "label-sets"; readonly items: readonly LabelSetItem[]; readonly labels: readonly string[] }
@@ -51,6 +58,7 @@ export type Scores =
   | { readonly kind: "numbers"; readonly items: readonly NumberItem[] }
   | { readonly kind: "tags"; readonly items: readonly TagItem[] }
   | { readonly kind: "answers"; readonly items: readonly AnswerItem[] }
+  | { readonly kind: "texts"; readonly items: readonly TextItem[]; readonly metrics: readonly string[] }
   | { readonly kind: "ranks"; readonly items: readonly RankItem[] };
 
 export type ScoreKind = Scores["kind"];

@@ -14,6 +14,7 @@ import { granite } from "./granite.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
 import { mixtral } from "./mixtral.ts";
+import { modernbert } from "./modernbert.ts";
 import { mt5 } from "./mt5.ts";
 import { olmo2 } from "./olmo2.ts";
 import { opt } from "./opt.ts";
@@ -37,6 +38,7 @@ export const families = [
   llama,
   mistral,
   mixtral,
+  modernbert,
   mt5,
   olmo2,
   opt,

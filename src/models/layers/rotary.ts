@@ -47,7 +47,10 @@ export interface RotaryDefaults {
  * @throws UnsupportedError if the scaling type is not known; CheckpointError if the channels that turn are no even number */
 export function readRotary(config: ConfigReader, defaults: RotaryDefaults): RotaryConfig {
   const { headDim, maxPositionEmbeddings, ropeTheta = 10000, partialRotaryFactor = 1 } = defaults;
-  const ropeScaling = config.object("rope_parameters") ?? config.object("rope_scaling");
+  const given = config.object("rope_parameters") ?? config.object("rope_scaling");
+  // Phi-3 keeps the length of its first training beside the scaling; transformers reads it there first.
+  const trained = config.optionalNumber("original_max_position_embeddings");
+  const ropeScaling = given && trained !== undefined ? { ...given, original_max_position_embeddings: trained } : given;
   const inside = (key: string): number | undefined => (typeof ropeScaling?.[key] === "number" ? ropeScaling[key] : undefined);
   const share = inside("partial_rotary_factor") ?? config.number("partial_rotary_factor", partialRotaryFactor);
   const rotaryDim = Math.trunc(headDim * share);

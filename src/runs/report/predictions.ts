@@ -50,7 +50,14 @@ function renderErrors(scores: Scores): string {
   const mistakes = mistakesOf(scores);
   if (mistakes.length === 0) return "<p>Everything held out was predicted right.</p>";
   const isSure = mistakes.some(({ confidence }) => confidence !== undefined);
-  const title = scores.kind === "numbers" ? "Furthest off" : isSure ? "Wrong and surest" : "Wrong";
+  const title =
+    scores.kind === "texts"
+      ? "Written otherwise than expected"
+      : scores.kind === "numbers"
+        ? "Furthest off"
+        : isSure
+          ? "Wrong and surest"
+          : "Wrong";
   const rows = mistakes.map(({ text, expected, said, confidence }) => {
     const sure = isSure ? `<td>${confidence === undefined ? "" : `${(100 * confidence).toFixed(1)}%`}</td>` : "";
     return `<tr><td>${escapeHtml(text.slice(0, 300))}</td><td>${escapeHtml(expected)}</td><td>${escapeHtml(said)}</td>${sure}</tr>`;
