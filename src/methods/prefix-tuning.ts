@@ -2,10 +2,12 @@
  * Prefix-tuning: trained keys and values stand in front of every layer's own, seen by all documents; the model is frozen.
  * Li and Liang 2021, https://arxiv.org/abs/2101.00190. As in PEFT (the paper: always an MLP) the prefix is trained directly unless
  * `prefixProjection` puts a two-layer MLP before it, whose last layer is held in pieces, one for each block. Keys of the prefix are
- * not rotated; tokens start at position P; where a layer has a sliding window, the prefix leaves it like earlier tokens do.
+ * not rotated; tokens start at position P; where a layer has a sliding window, the prefix leaves it like earlier tokens do. In an
+ * encoder-decoder every layer of the decoder has its own, in front of its self-attention. PEFT 0.21 cuts its tensor as if half of it were
+ * for cross-attention, then drops that half: layers share prefixes, so such adapters go neither way.
  */
 import { z } from "zod";
-import { CheckpointError } from "../base/errors.ts";
+import { CheckpointError, UnsupportedError } from "../base/errors.ts";
 import type { KeyValues } from "../models/model.ts";
 import type { SegmentBuilder } from "../models/segment-builder.ts";
 import type { Value } from "../tensor/graph.ts";
@@ -82,7 +84,13 @@ export const prefixTuning = defineMethod({
     };
   },
 
-  fromPeft: (config): PrefixTuningConfig => configSchema.parse({ name: "prefix-tuning", numVirtualTokens: config.num_virtual_tokens }),
+  fromPeft(config): PrefixTuningConfig {
+    if (config.num_transformer_submodules === 2)
+      throw new UnsupportedError(
+        "adapter_config.json: num_transformer_submodules 2: PEFT gives several layers of an encoder-decoder one and the same prefix, which is not built here. Train the prefix here, or use another method.",
+      );
+    return configSchema.parse({ name: "prefix-tuning", numVirtualTokens: config.num_virtual_tokens });
+  },
 });
 
 interface Sizes {

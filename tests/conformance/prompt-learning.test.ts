@@ -5,6 +5,7 @@ import { encodeAdapter } from "../../src/execution/adapter-files.ts";
 import { createDecoder } from "../../src/generation/decoder.ts";
 import { sampleToken } from "../../src/generation/sampling/sample-token.ts";
 import type { Method } from "../../src/methods/method.ts";
+import { prefixTuning } from "../../src/methods/prefix-tuning.ts";
 import { promptTuning } from "../../src/methods/prompt-tuning.ts";
 import { methods } from "../../src/methods/registry.ts";
 import { toFloat32 } from "../../src/models/weights/element-types.ts";
@@ -115,6 +116,12 @@ describe("virtual tokens", () => {
     expect(await accumulate(opened, 1)).not.toBe(await accumulate(opened, 2));
     expect(await accumulate(opened, 1)).toBe(await accumulate(opened, 1));
     expect(await meanLoss(opened, batch)).toBe(await meanLoss(opened, batch));
+  });
+
+  it("a prefix that PEFT made for an encoder-decoder is refused: its layers share what they have of their own here", () => {
+    expect(() => prefixTuning.fromPeft({ peft_type: "PREFIX_TUNING", num_virtual_tokens: 3, num_transformer_submodules: 2 })).toThrow(
+      /num_transformer_submodules 2: PEFT gives several layers of an encoder-decoder one and the same prefix/,
+    );
   });
 
   it("prompt tuning starts as words, as a text, or as noise", async () => {

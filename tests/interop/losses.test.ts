@@ -112,7 +112,7 @@ const cases: readonly (readonly [base: string, method: string, config: object])[
     [path, "p-tuning", { ...virtual, encoderHiddenSize: 16 }],
   ]),
   [llama, "prefix-tuning", virtual],
-  [bert, "prefix-tuning", virtual],
+  [bert, "prefix-tuning", virtual], // of encoder-decoders: see methods/prefix-tuning.ts
   [llama, ...newTokens],
   ["families/llama-tied", ...newTokens],
   // Beside trained tokens PEFT keeps no head for labels, and it leaves out the bias of a head that is tied to them, such as BERT's.
