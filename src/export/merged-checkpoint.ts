@@ -18,18 +18,26 @@ const companions = [
   "tokenizer.json",
   "tokenizer_config.json",
   "special_tokens_map.json",
+  "added_tokens.json",
   "vocab.json",
   "merges.txt",
   "vocab.txt",
   "tokenizer.model",
+  "spiece.model",
   "chat_template.jinja",
 ];
 
 /** The configuration and tokenizer files of a checkpoint, as they are. */
 export async function companionFiles(folder: Folder): Promise<Record<string, FileContent>> {
   const files: Record<string, FileContent> = {};
-  for (const file of companions) if (await folder.has(file)) files[file] = await folder.readText(file);
+  for (const file of companions) if (await folder.has(file)) files[file] = bytesFrom(folder, file);
   return files;
+}
+
+/** As they are: not all of them are text. */
+async function* bytesFrom(folder: Folder, file: string): AsyncGenerator<Uint8Array> {
+  const source = await folder.open(file);
+  yield await source.read(0, source.size);
 }
 
 export interface MergedOptions {
