@@ -5,6 +5,7 @@ import { UnsupportedError } from "../base/errors.ts";
 import type { FileContent } from "../base/folder-shelf.ts";
 import { checkNotQuantised, mergedParameter } from "../execution/adapter-files.ts";
 import type { LoadedModel } from "../execution/loaded-model.ts";
+import type { Model } from "../models/model.ts";
 import { findTensor } from "../models/weights/checkpoint.ts";
 import { bytesOf } from "../models/weights/element-types.ts";
 import { float32ToBfloat16, float32ToFloat16 } from "../models/weights/half.ts";
@@ -27,15 +28,25 @@ const companions = [
   "chat_template.jinja",
 ];
 
-/** The configuration and tokenizer files of a checkpoint, as they are. */
-export async function companionFiles(folder: Folder): Promise<Record<string, FileContent>> {
-  const files: Record<string, FileContent> = {};
-  for (const file of companions) if (await folder.has(file)) files[file] = bytesFrom(folder, file);
-  return files;
+/** Fields of config.json that say what the labels of a model's head mean. */
+export type LabelFields = Readonly<Record<string, unknown>>;
+
+/** The configuration and tokenizer files of a checkpoint; config.json names the class of the head that stands on the model now. */
+export async function companionFiles(
+  folder: Folder,
+  { labelHead }: Pick<Model, "labelHead"> = {},
+  labels: LabelFields = {},
+): Promise<Record<string, FileContent> & { readonly "config.json": string }> {
+  const files: Record<string, FileContent> & { "config.json": string } = { "config.json": await folder.readText("config.json") };
+  for (const file of companions)
+    if (await folder.has(file)) files[file] = file.endsWith(".model") ? bytesOfFile(folder, file) : await folder.readText(file);
+  if (!labelHead) return files;
+  const config = withLabelFields(JSON.parse(files["config.json"]), { head: labelHead.name, fields: labels });
+  return { ...files, "config.json": `${JSON.stringify(config, null, 2)}\n` };
 }
 
-/** As they are: not all of them are text. */
-async function* bytesFrom(folder: Folder, file: string): AsyncGenerator<Uint8Array> {
+/** A sentencepiece model is no text. */
+async function* bytesOfFile(folder: Folder, file: string): AsyncGenerator<Uint8Array> {
   const source = await folder.open(file);
   yield await source.read(0, source.size);
 }
@@ -43,8 +54,7 @@ async function* bytesFrom(folder: Folder, file: string): AsyncGenerator<Uint8Arr
 export interface MergedOptions {
   /** `mergedParameter`, or `unmergedParameter` to take the adapter out of a merged checkpoint again. */
   readonly valuesOf?: typeof mergedParameter;
-  /** Fields of config.json that say what the labels of the model's head mean. */
-  readonly labels?: Readonly<Record<string, unknown>> | undefined;
+  readonly labels?: LabelFields | undefined;
   /** Fold into the rounded weights of a quantised base. */
   readonly dequantize?: boolean;
 }
@@ -52,9 +62,9 @@ export interface MergedOptions {
 /** Every tensor keeps the element type it has in the base checkpoint.
  * @throws UnsupportedError if the method is no change of weights, or the base is quantised and `dequantize` is not given */
 export async function mergedCheckpointFiles(
-  loaded: LoadedModel,
+  loaded: Pick<LoadedModel, "checkpoint" | "model" | "store" | "method" | "fresh">,
   base: Folder,
-  { valuesOf = mergedParameter, labels = {}, dequantize = false }: MergedOptions = {},
+  { valuesOf = mergedParameter, labels, dequantize = false }: MergedOptions = {},
 ): Promise<Record<string, FileContent>> {
   const { checkpoint, model, store, method, fresh } = loaded;
   if (method.adapter && !method.adapter.merge)
@@ -62,11 +72,7 @@ export async function mergedCheckpointFiles(
       "this adapter adds to what the model computes (virtual tokens or layers of its own), so there are no weights to fold it into. Export the adapter itself: --format peft.",
     );
   if (!dequantize) checkNotQuantised(store);
-  const files = await companionFiles(base);
-  if (model.labelHead) {
-    const config = withLabelFields(JSON.parse(await base.readText("config.json")), { head: model.labelHead.name, fields: labels });
-    files["config.json"] = `${JSON.stringify(config, null, 2)}\n`;
-  }
+  const files: Record<string, FileContent> = await companionFiles(base, model, labels);
   const tensors = new Map<string, TensorToWrite>();
   for (const { spec } of store.parameters.values()) {
     const entry = findTensor(checkpoint, spec.name);

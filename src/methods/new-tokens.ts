@@ -42,8 +42,11 @@ export const newTokens = defineMethod({
     const module = table.name.replace(/\.weight$/, "");
     const rows = trainedRows({ name: `${module}.trainable_tokens_delta`, table, ids });
     const fileName = (name: string): string => `base_model.model.${name}`;
-    // PEFT writes what a tied head uses once more under the head's name.
-    const copies = target.model.tieWordEmbeddings ? [fileName("lm_head.trainable_tokens_delta")] : [];
+    // PEFT writes what a tied head uses once more under the head's name; it looks for lm_head in models that write texts only.
+    const writes = target.model.labelHead === undefined && !target.model.maskKind(0).isBidirectional;
+    const copies = target.model.tieWordEmbeddings && writes ? [fileName("lm_head.trainable_tokens_delta")] : [];
+    // Of T5 it writes those of both stacks, too.
+    const isCopy = (name: string): boolean => name.endsWith(".trainable_tokens_delta") && name !== fileName(rows.name);
     return {
       hooks: {
         rows({ table: { name }, indices, lookUp }, build) {
@@ -68,7 +71,7 @@ export const newTokens = defineMethod({
         }),
         fileName,
         pack: (tensors) => new Map([...tensors, ...copies.map((name) => [name, tensors.get(fileName(rows.name))!] as const)]),
-        unpack: (tensors) => new Map([...tensors].filter(([name]) => !copies.includes(name))),
+        unpack: (tensors) => (tensors.has(fileName(rows.name)) ? new Map([...tensors].filter(([name]) => !isCopy(name))) : tensors),
         merge: (name, base, read) => (name === table.name ? withRows(base, ids, read(rows.name)) : undefined),
       },
     };

@@ -124,6 +124,8 @@ export interface Stack {
   block(build: SegmentBuilder, input: BlockInput): BlockOutput;
   /** The bucket of a key's position minus the query's, in stacks with a relative position bias. */
   distanceBucket?(distance: number): number;
+  /** Distances beyond this, on either side, are in the bucket of this one. */
+  readonly farthestDistance?: number;
   /** Keys and values of the encoder's tokens for the cross-attention of a block: its output [B, S, C] -> [B, S, heads * headDim], twice. */
   crossKeyValues?(build: SegmentBuilder, encoderHidden: Value): KeyValues;
   /** Rotary positions of a layer, undefined where it has none; layers with the same object share one pair of tables. */

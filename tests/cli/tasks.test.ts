@@ -83,6 +83,9 @@ describe("tasks from the command line", () => {
     });
     const again = await runCli(["evaluate", merged, sentiment, "--json"]);
     expect((JSON.parse(again.stdout) as Record<string, number>).eval_accuracy).toBe(1);
+    const onnx = join(folder, "classes-onnx");
+    expect((await runCli(["export", join(folder, "classes"), onnx, "--format", "onnx"])).stdout).toMatch(/onnx\/model\.onnx/);
+    expect(readFileSync(join(onnx, "config.json"), "utf8")).toBe(readFileSync(join(merged, "config.json"), "utf8"));
   });
 
   it("fills in hidden tokens with BERT by nature", async () => {
@@ -99,6 +102,11 @@ describe("tasks from the command line", () => {
     expect(tuned.loss).toBeLessThan(base.loss);
     expect(existsSync(join(folder, "pairs/report.html"))).toBe(true);
     expect(readFileSync(join(folder, "pairs/adapter/adapter_config.json"), "utf8")).toContain('"task_type": "SEQ_2_SEQ_LM"');
+    const onnx = join(folder, "pairs-onnx");
+    const exported = await runCli(["export", join(folder, "pairs"), onnx, "--format", "onnx"]);
+    expect(exported.stdout).toMatch(/onnx\/encoder_model\.onnx, onnx\/decoder_model_merged\.onnx/);
+    const config = JSON.parse(readFileSync(join(onnx, "config.json"), "utf8")) as Record<string, unknown>;
+    expect(config).toMatchObject({ num_layers: 2, num_decoder_layers: 2, is_encoder_decoder: true });
   });
 
   it("writes the hidden spans of texts with T5, and the run is evaluated as what it was trained for", async () => {

@@ -10,6 +10,7 @@ from peft import PeftModel
 from transformers import AutoTokenizer
 
 from load_adapter import check_names
+from report import load_strictly
 
 CLASSES = {
     "sequence-classification": transformers.AutoModelForSequenceClassification,
@@ -18,14 +19,6 @@ CLASSES = {
     "multiple-choice": transformers.AutoModelForMultipleChoice,
     "sentence-embeddings": transformers.AutoModel,
 }
-
-
-def load_merged(cls, folder):
-    model, info = cls.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
-    problems = {key: sorted(map(str, info[key])) for key in ("missing_keys", "unexpected_keys", "mismatched_keys") if info.get(key)}
-    if problems:
-        raise SystemExit(f"{folder}: {problems}")
-    return model.eval()
 
 
 def main():
@@ -42,7 +35,7 @@ def main():
         model = PeftModel.from_pretrained(base, arguments.adapter).eval()
         check_names(model, arguments.adapter)
     else:
-        model = load_merged(cls, arguments.model)
+        model = load_strictly(cls, arguments.model)
     tokens = AutoTokenizer.from_pretrained(arguments.model)(arguments.text, return_tensors="pt")
     if model.config.model_type == "gpt2":
         tokens.pop("token_type_ids", None)  # GPT-2 would add the embedding of token 0; its own tokenizer gives none

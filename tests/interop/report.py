@@ -31,14 +31,31 @@ def read_tokens(text):
     return torch.tensor(json.loads(Path(text[1:]).read_text() if text.startswith("@") else text))
 
 
+def load_strictly(cls, folder):
+    """Fails where a weight is missing, unknown or of another shape."""
+    model, info = cls.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
+    problems = {key: sorted(map(str, info[key])) for key in ("missing_keys", "unexpected_keys", "mismatched_keys") if info.get(key)}
+    if problems:
+        raise SystemExit(f"{folder}: {problems}")
+    return model.eval()
+
+
 def load_base(folder):
     return transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+
+
+def load_nf4_base(folder):
+    config = transformers.BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.float32
+    )
+    options = dict(dtype=torch.float32, attn_implementation="eager", device_map="cpu")
+    return transformers.AutoModelForCausalLM.from_pretrained(folder, quantization_config=config, **options)
 
 
 def print_report(model, arguments, details):
     input_ids = read_tokens(arguments.input_ids)
     labels = read_tokens(arguments.labels) if arguments.labels else input_ids
-    with torch.no_grad():
+    with torch.set_grad_enabled(model.training):  # without gradients bitsandbytes takes its other way
         output = model(input_ids=input_ids, labels=labels)
     report = {
         **details,

@@ -47,7 +47,7 @@ export const exportCommand = {
         const labels = task?.configFields;
         const writers: Record<string, () => Promise<Record<string, FileContent>>> = {
           peft: async () => encodeAdapter({ store: loaded.store, method: loaded.method, baseModel: basePath, base: loaded.base }),
-          onnx: () => onnxFiles(loaded, base, { weightType, dequantize }),
+          onnx: () => onnxFiles(loaded, base, { weightType, dequantize, labels }),
           merged: () => mergedCheckpointFiles(loaded, base, { labels, dequantize }),
           unmerged: () => mergedCheckpointFiles(loaded, base, { valuesOf: unmergedParameter, labels, dequantize }),
         };

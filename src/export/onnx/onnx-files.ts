@@ -1,4 +1,4 @@
-/** A tuned model as ONNX files that onnxruntime and transformers.js run as they are: onnx/model.onnx beside config.json and the tokenizer. */
+/** A tuned model as ONNX files that onnxruntime and transformers.js run as they are: onnx/*.onnx beside config.json and the tokenizer. */
 import { lowerToOnnx } from "../../backends/onnx/lower.ts";
 import { type OnnxTensor, onnxDataType } from "../../backends/onnx/onnx-schema.ts";
 import type { Folder } from "../../base/byte-source.ts";
@@ -6,13 +6,17 @@ import { UnsupportedError } from "../../base/errors.ts";
 import type { FileContent } from "../../base/folder-shelf.ts";
 import { checkNotQuantised, mergedParameter } from "../../execution/adapter-files.ts";
 import { type LoadedModel, withoutMethod } from "../../execution/loaded-model.ts";
+import type { Model } from "../../models/model.ts";
 import type { ParameterSpec } from "../../models/segment-builder.ts";
 import { plain } from "../../models/storage.ts";
 import { bytesOf } from "../../models/weights/element-types.ts";
 import { float32ToFloat16 } from "../../models/weights/half.ts";
 import { verifyGraph } from "../../tensor/passes/verify.ts";
-import { companionFiles } from "../merged-checkpoint.ts";
-import { buildDecoderGraph, type WholeGraph } from "./decoder-graph.ts";
+import { companionFiles, type LabelFields } from "../merged-checkpoint.ts";
+import { buildDecoderGraph } from "./decoder-graph.ts";
+import { buildSourceGraph, buildTargetGraph } from "./encoder-decoder-graphs.ts";
+import { buildEncoderGraph } from "./encoder-graph.ts";
+import type { WholeGraph, WholeGraphOptions } from "./whole-graph.ts";
 
 export type OnnxWeightType = "float32" | "float16";
 
@@ -26,12 +30,25 @@ interface Initializer {
   read(): Uint8Array;
 }
 
-/** @param dequantize write the rounded weights of a quantised base
- * @throws UnsupportedError if the method puts virtual tokens in front of the text, which these files have no place for */
+export interface OnnxOptions {
+  readonly weightType: OnnxWeightType;
+  /** Write the rounded weights of a quantised base. */
+  readonly dequantize?: boolean;
+  readonly labels?: LabelFields | undefined;
+}
+
+/** The model's graphs by the names of their files. */
+function graphsOf(options: WholeGraphOptions): Readonly<Record<string, WholeGraph>> {
+  const { encoder, labelHead, maskKind } = options.model;
+  if (encoder) return { encoder_model: buildSourceGraph(options), decoder_model_merged: buildTargetGraph(options) };
+  return { model: labelHead || maskKind(0).isBidirectional ? buildEncoderGraph(options) : buildDecoderGraph(options) };
+}
+
+/** @throws UnsupportedError if the method puts virtual tokens in front of the text, which these files have no place for */
 export async function onnxFiles(
   loaded: LoadedModel,
   base: Folder,
-  { weightType, dequantize = false }: { weightType: OnnxWeightType; dequantize?: boolean },
+  { weightType, dequantize = false, labels }: OnnxOptions,
 ): Promise<Record<string, FileContent>> {
   if (loaded.method.virtualTokens)
     throw new UnsupportedError(
@@ -43,24 +60,34 @@ export async function onnxFiles(
   const shown = folds ? withoutMethod(loaded) : loaded;
   const specs = new Map([...loaded.store.parameters].map(([name, { spec }]) => [name, spec]));
   const isHalf = (name: string): boolean => weightType === "float16" && specs.get(name)!.shape.length > 1;
-  const whole = buildDecoderGraph({
+  const graphs = graphsOf({
     model: loaded.model,
     hooks: [shown.method.hooks],
     storageOf: (name) => plain(isHalf(name) ? "float16" : "float32"),
   });
-  const initializers = collect(whole, {
-    isHalf: ({ name }) => isHalf(name),
-    read: ({ name }) => mergedParameter({ name, store: loaded.store, method: loaded.method }).data,
-  });
-  const file = weightType === "float16" ? "model_fp16.onnx" : "model.onnx";
-  const total = [...initializers.values()].reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-  const external = total > inlineBytes ? `${file}_data` : undefined;
-  const companions = await companionFiles(base);
+  const files: Record<string, FileContent> = {};
+  const external: string[] = [];
+  for (const [graph, whole] of Object.entries(graphs)) {
+    const file = `${graph}${weightType === "float16" ? "_fp16" : ""}.onnx`;
+    const initializers = collect(whole, {
+      isHalf: ({ name }) => isHalf(name),
+      read: ({ name }) => mergedParameter({ name, store: loaded.store, method: loaded.method }).data,
+    });
+    const total = [...initializers.values()].reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    const beside = total > inlineBytes ? `${file}_data` : undefined;
+    files[`onnx/${file}`] = once(() => encode(whole, { name: `${loaded.model.modelType} ${graph}`, initializers, external: beside }));
+    if (beside) {
+      files[`onnx/${beside}`] = inOrder(initializers);
+      external.push(file);
+    }
+  }
+  const companions = await companionFiles(base, loaded.model, labels);
+  const config = JSON.parse(companions["config.json"]) as Record<string, unknown>;
+  const told = { ...layersOfDecoder(loaded.model, config), ...besideFiles(external, config) };
   return {
     ...companions,
-    ...(external && { "config.json": withExternalData(await base.readText("config.json"), file) }),
-    [`onnx/${file}`]: once(encode(whole, { name: loaded.model.modelType, initializers, external })),
-    ...(external && { [`onnx/${external}`]: inOrder(initializers) }),
+    ...(Object.keys(told).length > 0 && { "config.json": `${JSON.stringify({ ...config, ...told }, null, 2)}\n` }),
+    ...files,
   };
 }
 
@@ -78,7 +105,10 @@ function collect(
     });
   }
   for (const [input, { dims, data }] of tables)
-    initializers.set(input, { dims, dataType: onnxDataType.float32, sizeBytes: data.byteLength, read: () => bytesOf(data) });
+    initializers.set(input, {
+      ...{ dims, dataType: data instanceof Float32Array ? onnxDataType.float32 : onnxDataType.int64 },
+      ...{ sizeBytes: data.byteLength, read: () => bytesOf(data) },
+    });
   return initializers;
 }
 
@@ -110,13 +140,23 @@ async function* inOrder(initializers: ReadonlyMap<string, Initializer>): AsyncGe
   for (const { read } of initializers.values()) yield read();
 }
 
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes;
+async function* once(make: () => Uint8Array): AsyncGenerator<Uint8Array> {
+  yield make();
 }
 
 /** transformers.js looks in config.json for which files have their weights beside them. */
-function withExternalData(config: string, file: string): string {
-  const parsed = JSON.parse(config) as Record<string, unknown>;
-  const given = (parsed["transformers.js_config"] ?? {}) as Record<string, unknown>;
-  return `${JSON.stringify({ ...parsed, "transformers.js_config": { ...given, use_external_data_format: { [file]: 1 } } }, null, 2)}\n`;
+function besideFiles(files: readonly string[], config: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  if (files.length === 0) return {};
+  const given = (config["transformers.js_config"] ?? {}) as Record<string, unknown>;
+  return { "transformers.js_config": { ...given, use_external_data_format: Object.fromEntries(files.map((file) => [file, 1])) } };
+}
+
+/** transformers.js counts the caches of an encoder-decoder by config.json, where T5's may leave out what is as in the encoder. */
+function layersOfDecoder({ encoder, numHiddenLayers }: Model, config: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  if (!encoder) return {};
+  const isTold = "decoder_layers" in config || "num_decoder_layers" in config;
+  return {
+    ...(!("is_encoder_decoder" in config) && { is_encoder_decoder: true }),
+    ...(!isTold && { num_decoder_layers: numHiddenLayers }),
+  };
 }

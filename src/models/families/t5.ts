@@ -122,6 +122,7 @@ function createStack(config: T5Config, { name, numHiddenLayers }: { name: "encod
     maskKind: () => (isEncoder ? { isBidirectional: true } : {}),
     blockPrefix: (index) => `${name}.block.${index}.`,
     distanceBucket: (distance) => relativeBucket(distance, { ...config, isBidirectional: isEncoder }),
+    farthestDistance: config.maxDistance,
     embed: (build, { inputIds }) => build.embedded(build.rows({ name: "shared.weight", shape: [V, C], kind: "embedding" }, inputIds)),
     block(build, input): BlockOutput {
       const attended = selfAttention(build, input.hidden, input);
