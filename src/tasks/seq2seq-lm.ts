@@ -69,7 +69,8 @@ function prepare(rows: readonly SourceRow[], options: PrepareOptions): Dataset {
   const examples: TokenizedExample[] = [];
   let [truncated, droppedOverlong] = [0, 0];
   for (const source of rows) {
-    const pair = atRow(source.at, () => textsOf(readRow(format, source)));
+    const sample = readRow(format, source);
+    const pair = atRow(source.at, () => textsOf(sample));
     const from = fitDocument(tokenizer, { text: options.sourcePrefix + pair.source, maxLength });
     const to = fitDocument(tokenizer, { text: pair.target, maxLength: options.maxTargetLength ?? maxLength });
     if (to.inputIds.length === 0) throw new DataError(`${source.at}: the target is empty. Remove the row.`);
@@ -104,7 +105,8 @@ function ask(rows: readonly SourceRow[], options: AskOptions & Pick<PrepareOptio
     formats,
   );
   return rows.map((row) => {
-    const { source, target } = atRow(row.at, () => textsOf(readRow(format, row)));
+    const sample = readRow(format, row);
+    const { source, target } = atRow(row.at, () => textsOf(sample));
     const { inputIds } = fitDocument(tokenizer, { text: sourcePrefix + source, maxLength });
     return { ids: [start], encoderIds: [...inputIds], text: source, expected: [target] };
   });

@@ -15,11 +15,11 @@ export const questionContext = {
   read({ id, question, context, answers }) {
     const found = readAnswers(answers);
     for (const { text, start } of found) {
-      const there = String(context).slice(start, start + text.length);
-      if (there !== text)
-        throw new DataError(
-          `the answer ${JSON.stringify(text)} does not stand at character ${start} of the context; ${JSON.stringify(there)} does. Correct answer_start, which counts characters from 0.`,
-        );
+      if (start >= 0 && String(context).startsWith(text, start)) continue;
+      const elsewhere = String(context).indexOf(text);
+      throw new DataError(
+        `the answer ${JSON.stringify(text)} does not stand at character ${start} of the context, which has ${String(context).length}; ${elsewhere < 0 ? "it stands nowhere in it, word for word" : `it stands at ${elsewhere}`}. Correct answer_start, which counts characters from 0, or the answer.`,
+      );
     }
     return { kind: "question", question: String(question), context: String(context), answers: found, ...(isText(id) && { id }) };
   },
