@@ -40,7 +40,7 @@ export async function openRandomModel({ shape, method: given }: RandomModelOptio
       config: adamw.configSchema.parse({ name: "adamw" }),
     }),
   });
-  return { model, store, engine };
+  return { backend, model, store, engine };
 }
 
 /** One cheap generator for all weights: their values do not matter to the time. */

@@ -41,7 +41,9 @@ export function createNodeEnvironment(command: readonly string[]): RunEnvironmen
     }),
     async hashModelFiles(folder) {
       const names = (await folder.list())
-        .filter((name) => name.endsWith(".safetensors") || name === "config.json" || name === "tokenizer.json")
+        .filter((name) =>
+          /\.safetensors$|^config\.json$|^tokenizer\.(json|model)$|^spiece\.model$|^vocab\.(txt|json)$|^merges\.txt$/.test(name),
+        )
         .sort();
       const hashed = [];
       for (const file of names)

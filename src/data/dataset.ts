@@ -124,12 +124,12 @@ export function readRow(format: DataFormat, { row, at }: SourceRow): Sample {
   return atRow(at, () => format.read(row));
 }
 
-/** Says where, if something is wrong with a row. */
+/** Says where, if something is wrong with a row; what is wrong with the configuration is so in every row. */
 export function atRow<Result>(at: string, action: () => Result): Result {
   try {
     return action();
   } catch (error) {
-    throw TunesmithError.isInstance(error) ? new DataError(`${at}: ${error.message}`, { cause: error }) : error;
+    throw TunesmithError.isInstance(error) && error.code !== "config" ? new DataError(`${at}: ${error.message}`, { cause: error }) : error;
   }
 }
 

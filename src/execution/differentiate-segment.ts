@@ -8,6 +8,7 @@ import { gradients } from "../tensor/autodiff.ts";
 import type { Graph, Value } from "../tensor/graph.ts";
 import { extract } from "../tensor/passes/extract.ts";
 import { dimNames } from "../tensor/shape.ts";
+import { gradientOutputs } from "./parameter-gradients.ts";
 
 export interface DifferentiatedSegment {
   /** Segment inputs -> `hidden` and the kept values. */
@@ -17,7 +18,7 @@ export interface DifferentiatedSegment {
 }
 
 export interface BackwardSegment {
-  /** -> `<input>.gradient` of the inputs that were asked for, and `gradient.<local name>` of every trained parameter. */
+  /** -> `<input>.gradient` of the inputs that were asked for, and the gradient of every trained parameter (`gradientOutputs`). */
   readonly graph: Graph;
   /** Names of outputs of the forward graph that the backward graph reads: `keep.0`, `keep.1`, ... */
   readonly kept: readonly string[];
@@ -37,7 +38,7 @@ export function differentiateSegment({ segment, trains, inputGradients, keepNoth
   const trained = [...segment.parameters].filter(([, spec]) => trains(spec.name)).map(([local]) => local);
   const targets = new Map<string, Value>();
   for (const name of inputGradients) targets.set(`${name}.gradient`, graph.inputs.get(name)!);
-  for (const local of trained) targets.set(`gradient.${local}`, graph.inputs.get(local)!);
+  for (const local of trained) targets.set(local, graph.inputs.get(local)!);
   if (targets.size === 0) return { forward: extract({ graph, inputs: new Map(), outputs: new Map([["hidden", output]]) }) };
 
   const kept = keepNothing ? [] : keptOfKnownSize(graph);
@@ -47,7 +48,9 @@ export function differentiateSegment({ segment, trains, inputGradients, keepNoth
   const wanted = new Map<string, Value>();
   [...targets.keys()].forEach((name, i) => {
     const gradient = found[i];
-    if (gradient) wanted.set(name, gradient);
+    if (!gradient) return;
+    if (segment.parameters.has(name)) for (const [output, value] of gradientOutputs(name, gradient)) wanted.set(output, value);
+    else wanted.set(name, gradient);
   });
   const backward = extract({ graph, inputs: candidates, outputs: wanted });
   const read = [...candidates.keys()].filter((name) => backward.inputs.has(name));

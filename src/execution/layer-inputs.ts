@@ -47,8 +47,9 @@ export async function observeInputs({ backend, model, store, linears, batches }:
   const { places } = await compile(chunksOf(batches[0]!));
   return {
     groups: places.map(({ modules }) => modules),
+    batchesInRound: batches.length,
     async *batches(tokens) {
-      for (;;) for (const batch of batches) yield await read(batch, { compile, contexts, store, workspace, tokens });
+      for (;;) for (const batch of batches) yield await read(batch, { compile, model, contexts, store, workspace, tokens });
     },
   };
 }
@@ -112,17 +113,18 @@ async function compileStack(
 
 interface ReadOptions {
   compile(chunks: Chunks): Promise<Compiled>;
+  readonly model: Model;
   readonly contexts: ModelContexts;
   readonly store: Pick<ParameterStore, "parameters">;
   readonly workspace: Workspace;
   readonly tokens: "supervised" | "all";
 }
 
-async function read(batch: Batch, { compile, contexts, store, workspace, tokens }: ReadOptions): Promise<Float32Array[]> {
+async function read(batch: Batch, { compile, model, contexts, store, workspace, tokens }: ReadOptions): Promise<Float32Array[]> {
   const chunks = chunksOf(batch);
   const { body, places } = await compile(chunks);
   await new ModelPass({ batch, layout: batch, program: body, chunks, seed: 0, contexts, store, workspace }).forward(true);
-  const chosen = { encoder: batch.encoder && tokensOf(batch.encoder), trunk: tokens === "all" ? tokensOf(batch) : supervised(batch) };
+  const chosen = { encoder: batch.encoder && tokensOf(batch.encoder), trunk: tokens === "all" ? tokensOf(batch) : labelled(batch, model) };
   return places.map(({ modules, slot, readsSource }) => {
     const { tokens: T } = readsSource ? batch.encoder! : batch;
     const width = modules[0]!.inFeatures;
@@ -134,8 +136,13 @@ async function read(batch: Batch, { compile, contexts, store, workspace, tokens 
 /** Every token that is not padding. */
 const tokensOf = ({ documentIds }: TokenRows): number[] => [...documentIds.keys()].filter((i) => documentIds[i]! >= 0);
 
-/** Tokens that are targets, as PEFT's mask has them: not the positions that predict them. */
-const supervised = ({ targetPositions }: Batch): number[] => Array.from(targetPositions, (position) => position + 1);
+/** Tokens that have a label, as PEFT's mask has them: not the positions before, which predict the next token. Where labels are about whole
+ * documents, every token counts. */
+function labelled(batch: Batch, { labelHead, encoder, maskKind }: Model): number[] {
+  if (labelHead && labelHead.pools !== "all") return tokensOf(batch);
+  const predictsNext = !labelHead && !encoder && !maskKind(0).isBidirectional;
+  return Array.from(batch.targetPositions, (position) => position + Number(predictsNext));
+}
 
 function rowsAt(values: Float32Array, { rows, width }: { rows: readonly number[]; width: number }): Float32Array {
   const chosen = new Float32Array(rows.length * width);

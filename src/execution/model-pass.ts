@@ -3,8 +3,9 @@ import type { Backend, HostTensor } from "../backends/backend.ts";
 import type { Batch, TokenRows } from "../data/batch.ts";
 import type { Model } from "../models/model.ts";
 import { BatchContexts, chooseChunks, type SequenceLayout } from "./batch-context.ts";
+import type { GradientAccumulators } from "./parameter-gradients.ts";
 import type { ParameterStore } from "./parameter-store.ts";
-import { type GradientSink, StackPass } from "./stack-pass.ts";
+import { StackPass } from "./stack-pass.ts";
 import type { Body, Chunks } from "./training-program.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -71,7 +72,7 @@ export class ModelPass {
   }
 
   /** From the gradient of the hidden state to those of the parameters. */
-  async backward(gradient: HostTensor, sink: GradientSink): Promise<void> {
+  async backward(gradient: HostTensor, sink: GradientAccumulators): Promise<void> {
     const encoderGradient = await this.#trunk!.backward(gradient, sink);
     if (encoderGradient) await this.#encoder!.backward(encoderGradient, sink);
   }

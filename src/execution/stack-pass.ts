@@ -5,16 +5,10 @@ import { namedTensors } from "../models/storage.ts";
 import type { Graph } from "../tensor/graph.ts";
 import { type DimBindings, evaluateShape } from "../tensor/shape.ts";
 import { type BlockContext, int64 } from "./batch-context.ts";
+import { denseGradientOf, type GradientAccumulators } from "./parameter-gradients.ts";
 import type { ParameterStore } from "./parameter-store.ts";
 import type { CompiledSegment, Trunk } from "./training-program.ts";
 import type { Workspace } from "./workspace.ts";
-
-/** Where gradients of parameters go. */
-export interface GradientSink {
-  add(parameter: string, gradient: HostTensor): void;
-  /** Memory that the backward graph may write a gradient straight into, where that is possible. */
-  target(parameter: string): HostTensor | undefined;
-}
 
 export interface StackPassOptions {
   readonly batchSize: number;
@@ -67,27 +61,29 @@ export class StackPass {
   }
 
   /** @returns the gradient of the encoder's output, summed over all blocks that read it; undefined where none is needed */
-  async backward(gradient: HostTensor, sink: GradientSink): Promise<HostTensor | undefined> {
+  async backward(gradient: HostTensor, sink: GradientAccumulators): Promise<HostTensor | undefined> {
     const { embedding, blocks } = this.#options.trunk;
     const segments = [embedding, ...blocks];
     let current = gradient;
     for (let index = segments.length - 1; index >= 0; index--) {
       const { backward, segment } = segments[index]!;
       if (!backward) break;
-      const parameterOf = (output: string): string => segment.parameters.get(output.slice("gradient.".length))!.name;
+      const parameterOf = (local: string): string => segment.parameters.get(local)!.name;
       const outputs: Record<string, HostTensor> = {};
       for (const [name, value] of backward.graph.outputs) {
+        const local = denseGradientOf(name);
         const given = isInputGradient(name)
           ? this.#float32(
               name === hiddenGradient ? `${name}.${this.#otherSlot(current)}` : name,
               evaluateShape(value.shape, this.#bindings),
             )
-          : sink.target(parameterOf(name));
+          : local === undefined
+            ? undefined
+            : sink.target(parameterOf(local));
         if (given) outputs[name] = given;
       }
       const results = await backward.executable.run(only({ ...this.#held[index]!, "output.gradient": current }, backward.graph), outputs);
-      for (const [name, tensor] of Object.entries(results))
-        if (!isInputGradient(name)) sink.add(parameterOf(name), outputs[name] ?? tensor);
+      sink.addAll(results, parameterOf, outputs);
       if (outputs[encoderGradient]) this.#addEncoderGradient(outputs[encoderGradient]);
       const next = outputs[hiddenGradient];
       if (!next) break;

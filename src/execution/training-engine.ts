@@ -13,6 +13,7 @@ import { int64 } from "./batch-context.ts";
 import type { EngineState, EvaluationResult, StepResult, TrainingEngine } from "./engine.ts";
 import { chunksOf, createContexts, type ModelContexts, ModelPass, type ModelPassOptions } from "./model-pass.ts";
 import type { OptimizerOnGroups } from "./optimizer-on-groups.ts";
+import { denseGradientOf, GradientAccumulators } from "./parameter-gradients.ts";
 import type { ParameterStore } from "./parameter-store.ts";
 import { referenceInputs } from "./reference-model.ts";
 import { gatherRows, ReferencePass, type ReferenceResult } from "./reference-pass.ts";
@@ -31,12 +32,15 @@ import { Workspace } from "./workspace.ts";
 
 /** Bytes of logits that the head may hold at once; more targets than fit are taken in several calls. */
 const logitBytes = 24 * 1024 ** 2;
+/** Where the vocabulary is trained, every call gives a gradient of the matrix's size, so that few calls are worth more memory. */
+const trainedLogitBytes = 100 * 1024 ** 2;
 
 /** A head that takes the vocabulary in pieces holds the logits of one piece at a time. */
-function rowsAtOnce({ segment }: CompiledSegment, vocabSize: number): number {
+function rowsAtOnce({ segment, forwardGraph }: CompiledSegment, vocabSize: number): number {
+  const givesMatrix = [...forwardGraph.outputs].some(([name, { shape }]) => denseGradientOf(name) !== undefined && shape[0] === vocabSize);
   const pieces = [...(segment.pieces ?? new Map<string, ParameterPiece>()).values()];
   const width = pieces.length > 0 ? Math.max(...pieces.map(({ start, end }) => end - start)) : vocabSize;
-  return Math.max(32, Math.floor(logitBytes / (4 * width)));
+  return Math.max(32, Math.floor((givesMatrix ? trainedLogitBytes : logitBytes) / (4 * width)));
 }
 
 export interface TrainingEngineOptions extends ProgramOptions {
@@ -53,12 +57,12 @@ export class SegmentedTrainingEngine implements TrainingEngine {
   readonly #training = new Map<string, Promise<TrainingProgram>>();
   readonly #evaluation = new Map<string, Promise<TrainingProgram>>();
   readonly #reference: ReferencePass | undefined;
-  /** Parameters whose accumulator already holds a gradient of the step under way. */
-  readonly #accumulated = new Set<string>();
+  readonly #gradients: GradientAccumulators;
 
   constructor(options: TrainingEngineOptions) {
     this.#options = options;
     this.#backend = options.backend;
+    this.#gradients = new GradientAccumulators(options.store);
     this.#contexts = createContexts(options.model, options.backend);
     this.#reference = options.reference && new ReferencePass(options.reference, options.backend);
   }
@@ -74,7 +78,8 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     const topNumbers = this.#options.referenceTop?.numbersOf(given);
     const hiddenGradient = pass.outputGradient(hidden.dims);
     const { result } = await this.#head({ program, batch, hidden, reference, topNumbers, training: { gradientScale, hiddenGradient } });
-    await pass.backward(hiddenGradient, { add: (name, gradient) => this.#add(name, gradient), target: (name) => this.#target(name) });
+    await pass.backward(hiddenGradient, this.#gradients);
+    this.#gradients.finish();
     return result;
   }
 
@@ -93,9 +98,7 @@ export class SegmentedTrainingEngine implements TrainingEngine {
 
   /** Global L2 norm of the accumulated gradients. */
   async gradientNorm(): Promise<number> {
-    let sum = 0;
-    for (const { gradients } of this.#options.store.groups) for (let i = 0; i < gradients.length; i++) sum += gradients[i]! * gradients[i]!;
-    return Math.sqrt(sum);
+    return this.#gradients.norm();
   }
 
   /** One optimizer step on gradients times `gradientScale`; the accumulators start afresh. */
@@ -105,9 +108,7 @@ export class SegmentedTrainingEngine implements TrainingEngine {
   }
 
   discardGradients(): void {
-    this.#accumulated.clear();
-    // Parameters without a gradient in the next step must not keep this one's.
-    for (const { gradients } of this.#options.store.groups) gradients.fill(0);
+    this.#gradients.discard();
   }
 
   readState(): EngineState {
@@ -195,7 +196,7 @@ export class SegmentedTrainingEngine implements TrainingEngine {
       for (const [local, spec] of program.head.segment.parameters) {
         const name = `gradient.${local}`;
         if (program.head.forwardGraph.outputs.has(name))
-          gradients[name] = this.#target(spec.name) ?? this.#workspace.float32(`head.${name}`, spec.shape);
+          gradients[name] = this.#gradients.target(spec.name) ?? this.#workspace.float32(`head.${name}`, spec.shape);
       }
       const outputs = await program.head.forward.run(only(inputs, program.head.forwardGraph), gradients);
       lossSum += (outputs.lossSum!.data as Float32Array)[0]!;
@@ -211,10 +212,7 @@ export class SegmentedTrainingEngine implements TrainingEngine {
       if (rowGradients && hiddenGradient) {
         for (let i = 0; i < n; i++) hiddenGradient.set(rowGradients.subarray(i * C, (i + 1) * C), batch.targetPositions[start + i]! * C);
       }
-      for (const [local, spec] of program.head.segment.parameters) {
-        const gradient = outputs[`gradient.${local}`];
-        if (gradient) this.#add(spec.name, gradient);
-      }
+      if (training) this.#gradients.addAll(outputs, (local) => program.head.segment.parameters.get(local)!.name, gradients);
     }
     return { result: { lossSum, correct, tokens }, perTarget, predictions };
   }
@@ -224,25 +222,6 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     const rows = this.#workspace.float32(slot, [positions.length, hidden.dims.at(-1)!]);
     gatherRows(hidden, positions, rows.data as Float32Array);
     return rows;
-  }
-
-  /** The accumulator itself while it is empty: the backward graph then writes straight into it. */
-  #target(name: string): HostTensor | undefined {
-    if (this.#accumulated.has(name)) return undefined;
-    const { gradient, spec } = this.#options.store.parameters.get(name)!;
-    return { dtype: "float32", dims: spec.shape, data: gradient! };
-  }
-
-  #add(name: string, tensor: HostTensor): void {
-    const accumulator = this.#options.store.parameters.get(name)!.gradient!;
-    const data = tensor.data as Float32Array;
-    if (data === accumulator) {
-      this.#accumulated.add(name);
-      return;
-    }
-    if (this.#accumulated.has(name)) for (let i = 0; i < data.length; i++) accumulator[i]! += data[i]!;
-    else accumulator.set(data);
-    this.#accumulated.add(name);
   }
 }
 

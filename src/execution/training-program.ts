@@ -14,6 +14,7 @@ import { extract } from "../tensor/passes/extract.ts";
 import { mergeProducts } from "../tensor/passes/merge-products.ts";
 import { type Dim, dim } from "../tensor/shape.ts";
 import { differentiateSegment } from "./differentiate-segment.ts";
+import { gradientOutputs } from "./parameter-gradients.ts";
 import { type ParameterStore, storageIn } from "./parameter-store.ts";
 import { buildReferenceLogits, type ReferenceModel } from "./reference-model.ts";
 import type { TopPredictions } from "./top-predictions.ts";
@@ -56,7 +57,7 @@ export interface Body {
 }
 
 export interface TrainingProgram extends Body {
-  /** rows, labels, weights, gradientScale (, referenceRows) -> lossSum, correct, targetLosses (, rows.gradient, gradient.*). */
+  /** rows, labels, weights, gradientScale (, referenceRows) -> lossSum, correct, targetLosses (, rows.gradient, gradients). */
   readonly head: CompiledSegment;
 }
 
@@ -201,12 +202,13 @@ async function compileHead(
   const outputs = new Map(graph.outputs);
   if (!evaluates) {
     const seed = graph.input("gradientScale", { dtype: "float32", shape: [] });
-    const targets = new Map<string, Value>();
-    if (needsRowGradient) targets.set("rows.gradient", graph.inputs.get("rows")!);
-    for (const [local, spec] of segment.parameters)
-      if (method.trains(spec.name)) targets.set(`gradient.${local}`, graph.inputs.get(local)!);
-    const found = gradients({ graph, outputs: [{ value: lossSum, gradient: seed }], wrt: [...targets.values()] });
-    [...targets.keys()].forEach((name, i) => found[i] && outputs.set(name, found[i]));
+    const trained = [...segment.parameters].filter(([, { name }]) => method.trains(name)).map(([local]) => local);
+    const wrt = ["rows", ...trained].map((input) => graph.inputs.get(input)!);
+    const [ofRows, ...ofParameters] = gradients({ graph, outputs: [{ value: lossSum, gradient: seed }], wrt });
+    if (needsRowGradient && ofRows) outputs.set("rows.gradient", ofRows);
+    trained.forEach((local, i) => {
+      for (const [output, value] of ofParameters[i] ? gradientOutputs(local, ofParameters[i]) : []) outputs.set(output, value);
+    });
   }
   const joined = extract({ graph, inputs: new Map(), outputs });
   return {

@@ -19,10 +19,12 @@ const companions = [
   "tokenizer.json",
   "tokenizer_config.json",
   "special_tokens_map.json",
+  "added_tokens.json",
   "vocab.json",
   "merges.txt",
   "vocab.txt",
   "tokenizer.model",
+  "spiece.model",
   "chat_template.jinja",
 ];
 
@@ -34,12 +36,19 @@ export async function companionFiles(
   folder: Folder,
   { labelHead }: Pick<Model, "labelHead"> = {},
   labels: LabelFields = {},
-): Promise<Record<string, string>> {
-  const files: Record<string, string> = {};
-  for (const file of companions) if (await folder.has(file)) files[file] = await folder.readText(file);
+): Promise<Record<string, FileContent> & { readonly "config.json": string }> {
+  const files: Record<string, FileContent> & { "config.json": string } = { "config.json": await folder.readText("config.json") };
+  for (const file of companions)
+    if (await folder.has(file)) files[file] = file.endsWith(".model") ? bytesOfFile(folder, file) : await folder.readText(file);
   if (!labelHead) return files;
-  const config = withLabelFields(JSON.parse(files["config.json"]!), { head: labelHead.name, fields: labels });
+  const config = withLabelFields(JSON.parse(files["config.json"]), { head: labelHead.name, fields: labels });
   return { ...files, "config.json": `${JSON.stringify(config, null, 2)}\n` };
+}
+
+/** A sentencepiece model is no text. */
+async function* bytesOfFile(folder: Folder, file: string): AsyncGenerator<Uint8Array> {
+  const source = await folder.open(file);
+  yield await source.read(0, source.size);
 }
 
 export interface MergedOptions {

@@ -62,6 +62,7 @@ export interface VirtualPositions {
 export interface ObservedInputs {
   /** Layers in order of use; those of a group read the same values. */
   readonly groups: readonly (readonly LinearModule[])[];
+  readonly batchesInRound: number;
   /** The training batches again and again; of each, for every group, the rows [tokens, inFeatures] that stand for supervised or for all tokens. */
   batches(tokens: "supervised" | "all"): AsyncIterable<readonly Float32Array[]>;
 }

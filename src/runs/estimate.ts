@@ -1,4 +1,4 @@
-/** What a run will need, before it starts: memory from the sizes of what is held, time from one measured micro-batch. */
+/** What a run will need, before it starts: memory from the sizes of what is held, time from a step that is measured. */
 import type { Batch } from "../data/batch.ts";
 import type { ParameterStore } from "../execution/parameter-store.ts";
 import type { SegmentedTrainingEngine } from "../execution/training-engine.ts";
@@ -16,17 +16,27 @@ const processBytes = 225e6;
 /** ONNX Runtime's arenas grow in larger pieces than what is asked for; the factor is a guess that fits the same shapes. */
 const arenaFactor = 1.6;
 
-/** Runs one micro-batch forward and backward (without an optimizer step) for the time. */
+/** What the estimate needs of a prepared run. */
+export interface RunToEstimate extends Pick<PreparedRun, "engine" | "batchesForEpoch"> {
+  readonly loaded: Pick<PreparedRun["loaded"], "store">;
+  readonly average?: PreparedRun["average"];
+}
+
+/** Takes three steps without gradients and at a learning rate of 0: what they change is the optimizer's state, so the run that starts has to be prepared anew. */
 export async function estimateRun(
-  { loaded, engine, average, batchesForEpoch }: PreparedRun,
+  { loaded, engine, average, batchesForEpoch }: RunToEstimate,
   { gradientAccumulationSteps }: { gradientAccumulationSteps: number },
 ): Promise<RunEstimate> {
   const batches = batchesForEpoch(0);
-  const largest = batches.reduce((a, b) => (b.batchSize * b.tokens > a.batchSize * a.tokens ? b : a));
-  await engine.accumulate(largest, { gradientScale: 0, seed: 0 }); // compiles
-  const started = performance.now();
-  await engine.accumulate(largest, { gradientScale: 0, seed: 0 });
-  const micro = (performance.now() - started) / 1000;
+  const sizes = batches.map(({ batchSize, tokens }) => batchSize * tokens);
+  const largest = batches[sizes.indexOf(Math.max(...sizes))]!;
+  // The first step compiles and touches memory for the first time.
+  const steps = [];
+  for (let step = 1; step <= 3; step++) steps.push(await timeStep(engine, { batch: largest, step }));
+  const [, ...warm] = steps;
+  const micro = Math.min(...warm.map(({ accumulate }) => accumulate));
+  const update = Math.min(...warm.map(({ update }) => update));
+  const meanSize = sizes.reduce((sum, size) => sum + size, 0) / sizes.length;
   const parts = {
     ...(await predictMemory(engine, { store: loaded.store, batch: largest })),
     ...(average && { "average of the weights": average.sizeBytes }),
@@ -34,8 +44,22 @@ export async function estimateRun(
   return {
     parts,
     peakBytes: Object.values(parts).reduce((sum, bytes) => sum + bytes, 0),
-    secondsPerStep: micro * Math.min(gradientAccumulationSteps, batches.length),
+    // Smaller batches take less in proportion to their tokens.
+    secondsPerStep: micro * (meanSize / Math.max(...sizes)) * Math.min(gradientAccumulationSteps, batches.length) + update,
   };
+}
+
+/** Seconds of the two halves of a step. */
+async function timeStep(
+  engine: SegmentedTrainingEngine,
+  { batch, step }: { batch: Batch; step: number },
+): Promise<{ accumulate: number; update: number }> {
+  const started = performance.now();
+  await engine.accumulate(batch, { gradientScale: 0, seed: step });
+  const accumulated = performance.now();
+  await engine.gradientNorm();
+  await engine.update({ learningRate: 0, step, gradientScale: 1 });
+  return { accumulate: (accumulated - started) / 1000, update: (performance.now() - accumulated) / 1000 };
 }
 
 /** Peak memory of the process by what it is for, once a batch of this size has been seen. */

@@ -15,7 +15,7 @@ export const pretrainSchema = z.strictObject({
     .looseObject({ model_type: z.string() })
     .describe("config.json of the new model without vocab_size and token ids; Hugging Face keys."),
   tokenizer: z.strictObject({
-    vocabSize: z.int().min(300).describe("Tokens, the 256 bytes and three special ones included."),
+    vocabSize: z.int().min(300).describe("Tokens, the 256 bytes and three special ones (with an encoder-decoder 103) included."),
     chatTemplate: z.string().optional().describe("Jinja source."),
   }),
   initializerRange: z.number().positive().default(0.02).describe("Deviation of the random weights."),
@@ -23,6 +23,17 @@ export const pretrainSchema = z.strictObject({
 export type PretrainConfig = z.output<typeof pretrainSchema>;
 
 const [bos, eos, pad] = ["<s>", "</s>", "<pad>"];
+/** Of encoder-decoders, in T5's order: the ids descend. */
+const sentinels = Array.from({ length: 100 }, (_, i) => `<extra_id_${99 - i}>`);
+const classOf: Readonly<Record<string, string>> = { t5: "T5ForConditionalGeneration", mt5: "MT5ForConditionalGeneration" };
+
+/** Sources and targets of encoder-decoders end with the end token. */
+const endAfter = {
+  type: "TemplateProcessing",
+  single: [{ Sequence: { id: "A", type_id: 0 } }, { SpecialToken: { id: eos, type_id: 0 } }],
+  pair: ["A", "B"].flatMap((id) => [{ Sequence: { id, type_id: 0 } }, { SpecialToken: { id: eos, type_id: 0 } }]),
+  special_tokens: { [eos!]: { id: eos, ids: [1], tokens: [eos] } },
+};
 
 /** Weights in bfloat16: half the size, and training holds its own float32 copy. */
 export function initialCheckpointFiles({
@@ -34,10 +45,14 @@ export function initialCheckpointFiles({
   texts: Iterable<string>;
   random: Random;
 }): Record<string, FileContent> {
-  const definition = trainBpe({ texts, vocabSize: config.tokenizer.vocabSize, specialTokens: [bos, eos, pad] });
+  const isEncoderDecoder = createModel({ ...config.architecture, vocab_size: config.tokenizer.vocabSize }).encoder !== undefined;
+  const specialTokens = [bos, eos, pad, ...(isEncoderDecoder ? sentinels : [])];
+  const trained = trainBpe({ texts, vocabSize: config.tokenizer.vocabSize, specialTokens });
+  const definition = isEncoderDecoder ? { ...trained, post_processor: endAfter } : trained;
   const vocabSize = Object.keys((definition.model as { vocab: object }).vocab).length;
   const ids = { bos_token_id: 0, eos_token_id: 1, pad_token_id: 2 };
-  const architecture = { ...config.architecture, vocab_size: vocabSize, ...ids, torch_dtype: "bfloat16" };
+  const start = isEncoderDecoder ? { decoder_start_token_id: ids.pad_token_id } : {};
+  const architecture = { ...config.architecture, vocab_size: vocabSize, ...ids, ...start, torch_dtype: "bfloat16" };
   const { parameters } = describeModel(createModel(architecture));
   const tensors = new Map<string, TensorToWrite>();
   for (const spec of [...parameters].sort((a, b) => (a.name < b.name ? -1 : 1))) {
@@ -53,8 +68,8 @@ export function initialCheckpointFiles({
   };
   const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
   return {
-    "config.json": json({ architectures: ["LlamaForCausalLM"], ...architecture }),
-    "generation_config.json": json(ids),
+    "config.json": json({ architectures: [classOf[config.architecture.model_type] ?? "LlamaForCausalLM"], ...architecture }),
+    "generation_config.json": json({ ...ids, ...start }),
     "tokenizer.json": JSON.stringify(definition),
     "tokenizer_config.json": json(tokenizerConfig),
     "model.safetensors": encodeSafetensors(tensors),

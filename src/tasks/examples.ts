@@ -33,7 +33,8 @@ export function prepareExamples<Kind extends Sample["kind"]>(rows: readonly Sour
   const examples: TokenizedExample[] = [];
   let [truncated, droppedOverlong, droppedUnsupervised] = [0, 0, 0];
   for (const source of rows) {
-    const made = atRow(source.at, () => options.make(readRow(format, source) as SampleOf<Kind>));
+    const sample = readRow(format, source) as SampleOf<Kind>;
+    const made = atRow(source.at, () => options.make(sample));
     if (made.isTruncated && overlong === "error")
       throw new DataError(
         `${source.at}: the row is longer than data.maxLength ${maxLength}. Raise it, or set data.overlong to truncate or drop.`,
@@ -93,5 +94,6 @@ export function textOf({ row, at }: SourceRow, column: string): string {
 
 /** @throws ConfigError where a task needs more tokens than there are */
 export function requireRoom(room: number, { maxLength, forWhat }: { maxLength: number; forWhat: string }): void {
-  if (room < 1) throw new ConfigError(`data.maxLength: ${maxLength} leaves no room for ${forWhat}. Raise it.`);
+  if (room < 1)
+    throw new ConfigError(`data.maxLength: ${maxLength} leaves no room for ${forWhat}. Raise it, or train fewer virtual tokens.`);
 }

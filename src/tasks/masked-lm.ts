@@ -3,11 +3,12 @@ import { z } from "zod";
 import { CheckpointError, DataError, UnsupportedError } from "../base/errors.ts";
 import type { TokenizedExample } from "../data/batch.ts";
 import { sameToken } from "../data/collators.ts";
-import { atRow, checkIds, type Dataset, readRow, type SourceRow } from "../data/dataset.ts";
+import { checkIds, type Dataset, readRow, type SourceRow } from "../data/dataset.ts";
 import { chooseFormat } from "../data/formats/registry.ts";
 import { text } from "../data/formats/text.ts";
 import { maskTokens } from "../data/masking.ts";
 import type { Tokenizer } from "../data/tokenizers/tokenizer.ts";
+import { requireRoom } from "./examples.ts";
 import type { PrepareTaskOptions, Task } from "./task.ts";
 
 const configSchema = z.strictObject({
@@ -68,9 +69,10 @@ function prepare(rows: readonly SourceRow[], { tokenizer, model, maxLength, form
   const { ids: empty } = tokenizer.encodeDocument("");
   const [before, after] = [empty.slice(0, Math.ceil(empty.length / 2)), empty.slice(Math.ceil(empty.length / 2))];
   const room = maxLength - empty.length;
+  requireRoom(room, { maxLength, forWhat: "hidden tokens" });
   const examples: TokenizedExample[] = [];
   for (const source of rows) {
-    const sample = atRow(source.at, () => readRow(format, source));
+    const sample = readRow(format, source);
     const ids = tokenizer.encode((sample as { text: string }).text);
     checkIds({ inputIds: Int32Array.from(ids) }, { at: source.at, vocabSize: model.vocabSize });
     for (let start = 0; start < ids.length; start += room) {

@@ -10,12 +10,14 @@ import { questionAnswering } from "./question-answering.ts";
 import { sentenceEmbeddings } from "./sentence-embeddings.ts";
 import { seq2seqLm } from "./seq2seq-lm.ts";
 import { sequenceClassification } from "./sequence-classification.ts";
+import { spanCorruption } from "./span-corruption.ts";
 import type { BoundTask, Task } from "./task.ts";
 import { tokenClassification } from "./token-classification.ts";
 
 export const tasks = [
   causalLmTask,
   maskedLm,
+  spanCorruption,
   seq2seqLm,
   sequenceClassification,
   tokenClassification,

@@ -3,7 +3,7 @@
  * reads the target shifted right behind `decoder_start_token_id`, and every token of the target is learned.
  */
 import { z } from "zod";
-import { CheckpointError, DataError, UnsupportedError } from "../base/errors.ts";
+import { DataError, UnsupportedError } from "../base/errors.ts";
 import type { TokenizedExample } from "../data/batch.ts";
 import { sameToken } from "../data/collators.ts";
 import { atRow, checkIds, type Dataset, readRow, type SourceRow } from "../data/dataset.ts";
@@ -15,6 +15,7 @@ import { sourceTarget } from "../data/formats/source-target.ts";
 import { fitDocument } from "../data/tokenizers/fit-document.ts";
 import { textMetrics } from "../evaluation/task-metrics/registry.ts";
 import type { AskedPrompt } from "../evaluation/written-texts.ts";
+import { decoderStartOf } from "./decoder-start.ts";
 import type { AskOptions, PrepareTaskOptions, Task } from "./task.ts";
 
 const configSchema = z.strictObject({
@@ -41,11 +42,7 @@ export const seq2seqLm = {
       throw new UnsupportedError(
         `${model.modelType} has no encoder beside its decoder, so it cannot learn seq2seq-lm. Use the task causal-lm, or a T5 or BART.`,
       );
-    const start = checkpointConfig.decoder_start_token_id;
-    if (typeof start !== "number")
-      throw new CheckpointError(
-        'config.json lacks "decoder_start_token_id", which the decoder begins with. Copy it from the model card; for T5 it is the id of the pad token, 0.',
-      );
+    const start = decoderStartOf(checkpointConfig);
     return {
       name: "seq2seq-lm",
       collator: sameToken,
@@ -72,7 +69,8 @@ function prepare(rows: readonly SourceRow[], options: PrepareOptions): Dataset {
   const examples: TokenizedExample[] = [];
   let [truncated, droppedOverlong] = [0, 0];
   for (const source of rows) {
-    const pair = atRow(source.at, () => textsOf(readRow(format, source)));
+    const sample = readRow(format, source);
+    const pair = atRow(source.at, () => textsOf(sample));
     const from = fitDocument(tokenizer, { text: options.sourcePrefix + pair.source, maxLength });
     const to = fitDocument(tokenizer, { text: pair.target, maxLength: options.maxTargetLength ?? maxLength });
     if (to.inputIds.length === 0) throw new DataError(`${source.at}: the target is empty. Remove the row.`);
@@ -107,7 +105,8 @@ function ask(rows: readonly SourceRow[], options: AskOptions & Pick<PrepareOptio
     formats,
   );
   return rows.map((row) => {
-    const { source, target } = atRow(row.at, () => textsOf(readRow(format, row)));
+    const sample = readRow(format, row);
+    const { source, target } = atRow(row.at, () => textsOf(sample));
     const { inputIds } = fitDocument(tokenizer, { text: sourcePrefix + source, maxLength });
     return { ids: [start], encoderIds: [...inputIds], text: source, expected: [target] };
   });

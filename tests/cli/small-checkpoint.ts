@@ -11,13 +11,14 @@ import { writeFileAtomic } from "../../src/platform/node/files.ts";
 
 const specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
 export const words = "red green blue warm cold sun rain wind good bad happy sad day night one two three four five six".split(" ");
+const sentinels = ["<extra_id_2>", "<extra_id_1>", "<extra_id_0>"];
 const vocabulary = [...specials, ...words, "##ly", "##er"];
 
 /** BERT's WordPiece over these words: [CLS] text [SEP]. */
-const tokenizer = {
+const tokenizerOf = (vocabulary: readonly string[]) => ({
   version: "1.0",
-  added_tokens: specials.map((content, id) => ({
-    id,
+  added_tokens: [...specials, ...sentinels.filter((token) => vocabulary.includes(token))].map((content) => ({
+    id: vocabulary.indexOf(content),
     content,
     special: true,
     single_word: false,
@@ -40,7 +41,7 @@ const tokenizer = {
     ...{ type: "WordPiece", unk_token: "[UNK]", continuing_subword_prefix: "##", max_input_chars_per_word: 100 },
     vocab: Object.fromEntries(vocabulary.map((token, id) => [token, id])),
   },
-};
+});
 function special(id: string, type: number) {
   return { SpecialToken: { id, type_id: type } };
 }
@@ -51,7 +52,9 @@ function sequence(id: string, type: number) {
 /** @param config config.json without the size of the vocabulary */
 export async function writeSmallCheckpoint(folder: string, config: Readonly<Record<string, unknown>>): Promise<string> {
   mkdirSync(folder, { recursive: true });
-  const whole = { ...config, vocab_size: vocabulary.length, pad_token_id: 0 };
+  const isEncoderDecoder = config.decoder_start_token_id !== undefined;
+  const tokens = isEncoderDecoder ? [...vocabulary, ...sentinels] : vocabulary;
+  const whole = { ...config, vocab_size: tokens.length, pad_token_id: 0 };
   const random = createRandom(5);
   const tensors = new Map<string, TensorToWrite>();
   for (const spec of describeModel(createModel(whole)).parameters) {
@@ -60,8 +63,8 @@ export async function writeSmallCheckpoint(folder: string, config: Readonly<Reco
   }
   await writeFileAtomic(join(folder, "model.safetensors"), encodeSafetensors(tensors));
   writeFileSync(join(folder, "config.json"), JSON.stringify(whole));
-  writeFileSync(join(folder, "tokenizer.json"), JSON.stringify(tokenizer));
-  const tokens = {
+  writeFileSync(join(folder, "tokenizer.json"), JSON.stringify(tokenizerOf(tokens)));
+  const named = {
     pad_token: "[PAD]",
     unk_token: "[UNK]",
     cls_token: "[CLS]",
@@ -69,7 +72,7 @@ export async function writeSmallCheckpoint(folder: string, config: Readonly<Reco
     mask_token: "[MASK]",
     eos_token: "[SEP]",
   };
-  writeFileSync(join(folder, "tokenizer_config.json"), JSON.stringify({ ...tokens, tokenizer_class: "BertTokenizer" }));
+  writeFileSync(join(folder, "tokenizer_config.json"), JSON.stringify({ ...named, tokenizer_class: "BertTokenizer" }));
   return folder;
 }
 

@@ -29,6 +29,10 @@ const plain = file(
   "plain.jsonl",
   texts.map((text) => ({ text })),
 );
+const long = file(
+  "long.jsonl",
+  Array.from({ length: 4 }, (_, row) => ({ text: Array.from({ length: 48 }, (_, i) => word(row + i)).join(" ") })),
+);
 const reversed = file(
   "reversed.jsonl",
   texts.map((text) => ({ source: text, target: text.split(" ").reverse().join(" ") })),
@@ -105,6 +109,44 @@ describe("tasks from the command line", () => {
     expect(config).toMatchObject({ num_layers: 2, num_decoder_layers: 2, is_encoder_decoder: true });
   });
 
+  it("writes the hidden spans of texts with T5, and the run is evaluated as what it was trained for", async () => {
+    const { code, stdout } = await train("spans", {
+      model: t5,
+      data: plain,
+      extra: "task: { name: span-corruption, meanNoiseSpanLength: 2 }",
+    });
+    expect(code).toBe(0);
+    const { base, tuned } = result(stdout);
+    expect(tuned.loss).toBeLessThan(base.loss);
+    // Two tokens at most are hidden of three: the sentinel, the token, the end.
+    const { stdout: evaluated, stderr } = await runCli(["evaluate", join(folder, "spans"), plain, "--json"]);
+    expect(stderr).toContain(`text format, ${texts.length} examples, ${3 * texts.length} supervised targets`);
+    expect((JSON.parse(evaluated) as { tuned: { loss: number } }).tuned.loss).toBeLessThan(base.loss);
+  });
+
+  it("makes a T5 from nothing by span corruption, and tunes it", async () => {
+    writeFileSync(
+      join(folder, "pretrain.yaml"),
+      `pretrain:
+  architecture: { model_type: t5, d_model: 16, d_kv: 8, d_ff: 32, num_layers: 2, num_heads: 2 }
+  tokenizer: { vocabSize: 380 }
+data: { train: ${plain}, validationShare: 0.2, maxLength: 32 }
+task: { name: span-corruption }
+optimizer: { learningRate: 0.01 }
+training: { maxSteps: 20, batchSize: 8, evalEvery: 20 }
+output: ${join(folder, "new-t5")}
+`,
+    );
+    const made = await runCli(["pretrain", join(folder, "pretrain.yaml")]);
+    expect(made.stderr).not.toMatch(/error/i);
+    expect(made.code).toBe(0);
+    const model = join(folder, "new-t5/model");
+    const saved = JSON.parse(readFileSync(join(model, "config.json"), "utf8")) as Record<string, unknown>;
+    expect(saved).toMatchObject({ architectures: ["T5ForConditionalGeneration"], decoder_start_token_id: 2 });
+    const tuned = await train("new-t5-tuned", { model, data: reversed, maxSteps: 10, extra: "task: { name: seq2seq-lm }" });
+    expect(tuned.code).toBe(0);
+  });
+
   it.each([
     [
       "a head that the family does not have",
@@ -125,6 +167,16 @@ describe("tasks from the command line", () => {
       "pairs from a decoder",
       { model: () => "examples/base-model/checkpoint", data: reversed, extra: "task: { name: seq2seq-lm }" },
       /llama has no encoder.*causal-lm/,
+    ],
+    [
+      "hidden spans from a decoder",
+      { model: () => "examples/base-model/checkpoint", data: plain, extra: "task: { name: span-corruption }" },
+      /llama has no encoder.*causal-lm for a decoder/,
+    ],
+    [
+      "more hidden spans than there are sentinels",
+      { model: () => t5, data: long, extra: "task: { name: span-corruption, meanNoiseSpanLength: 1 }" },
+      /long\.jsonl:\d: 48 tokens have 7 hidden spans; the tokenizer has 3 sentinels/,
     ],
     [
       "a task that is not known",

@@ -2,12 +2,17 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { createRandom } from "../../src/base/random.ts";
+import type { Batch } from "../../src/data/batch.ts";
+import { collate } from "../../src/data/batches.ts";
+import { nextToken, sameToken, wholeDocument } from "../../src/data/collators.ts";
 import { weightsOf } from "../../src/execution/checkpoint-weights.ts";
 import { observeInputs } from "../../src/execution/layer-inputs.ts";
 import { untouched } from "../../src/execution/loaded-model.ts";
 import { loadParameters } from "../../src/execution/parameter-store.ts";
+import { findStart } from "../../src/methods/lora/eva.ts";
 import { lora } from "../../src/methods/lora/lora.ts";
-import type { ParameterData } from "../../src/methods/method.ts";
+import type { ObservedInputs, ParameterData } from "../../src/methods/method.ts";
+import type { HeadChoice } from "../../src/models/label-heads.ts";
 import { int8 } from "../../src/models/quantisation/int8.ts";
 import { nf4 } from "../../src/models/quantisation/nf4.ts";
 import { describeModel, type LinearModule } from "../../src/models/segments.ts";
@@ -86,6 +91,57 @@ it("says that batches are too short", async () => {
     /eva needs batches of at least 8 supervised tokens/,
   );
   expect(() => lora.attach({ model, parameters, linears }, config)).toThrow(/eva starts from training data/);
+});
+
+describe("eva", () => {
+  const observe = async (folder: string, batch: Batch, head?: HeadChoice): Promise<ObservedInputs> => {
+    const { model, store } = await openTinyModel({ folder: `${reference}${folder}`, attach: () => untouched, ...(head && { head }) });
+    return observeInputs({ backend, model, store, linears: describeModel(model).linears, batches: [batch] });
+  };
+  const firstRows = async (inputs: ObservedInputs, tokens: "supervised" | "all"): Promise<Float32Array> => {
+    for await (const rows of inputs.batches(tokens)) return rows[0]!;
+    throw new Error("no batch");
+  };
+  const document = [3, 8, 7, 12, 9, 2];
+  const example = { inputIds: Int32Array.from(document), labels: Int32Array.of(-100, 8, -100, -100, 9, -100), target: [1] };
+
+  it("looks at the tokens that have a label: the next one in decoders, a hidden one in its own place", async () => {
+    const width = 32;
+    for (const [folder, batch, at] of [
+      ["families/llama", collate([[example]], nextToken), [1, 4]],
+      ["encoders/bert", collate([[example]], sameToken), [1, 4]],
+    ] as const) {
+      const inputs = await observe(folder, batch);
+      const all = await firstRows(inputs, "all");
+      expect([...(await firstRows(inputs, "supervised"))]).toEqual(at.flatMap((row) => [...all.slice(row * width, (row + 1) * width)]));
+    }
+  });
+
+  it("looks at every token where a label is about the document", async () => {
+    const head = { name: "sequence-classification", numLabels: 3 } as const;
+    const batch = collate([[example]], wholeDocument({ pools: "last", target: "class" }));
+    const inputs = await observe("label-heads/gpt2-single", batch, head);
+    expect([...(await firstRows(inputs, "supervised"))]).toEqual([...(await firstRows(inputs, "all"))]);
+  });
+
+  it("gives no layer more than its matrix has room for", async () => {
+    const random = createRandom(3);
+    const layer = (module: string, outFeatures: number): LinearModule => ({ module, inFeatures: 32, outFeatures, layout: "out-in" });
+    const groups = [[layer("narrow", 16)], [layer("wide", 64)]];
+    // All directions of what the narrow layer reads matter, and one of the other's.
+    const rows = groups.map((_, group) =>
+      Float32Array.from({ length: 64 * 32 }, (_, i) => random.normal() * (group === 1 && i % 32 > 0 ? 0.01 : 1)),
+    );
+    const inputs: ObservedInputs = {
+      ...{ groups, batchesInRound: 1 },
+      async *batches() {
+        for (;;) yield rows;
+      },
+    };
+    const config = lora.configSchema.parse({ name: "lora", rank: 12, initLoraWeights: "eva" });
+    const { given } = await findStart(config, { modules: new Set(["narrow", "wide"]), inputs });
+    expect([given.get("narrow")!.length / 32, given.get("wide")!.length / 32]).toEqual([16, 8]);
+  });
 });
 
 interface LoftqReference {

@@ -5,7 +5,9 @@ import { join, resolve } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import type { TokenizedExample } from "../../src/data/batch.ts";
 import { makeBatches, packDocuments } from "../../src/data/batches.ts";
-import { prepareDataset, type SourceRow } from "../../src/data/dataset.ts";
+import { prepareDataset, readRow, type SourceRow } from "../../src/data/dataset.ts";
+import type { QuestionSample } from "../../src/data/formats/format.ts";
+import { questionContext } from "../../src/data/formats/question-context.ts";
 import { chooseFormat } from "../../src/data/formats/registry.ts";
 import { splitRows } from "../../src/data/split.ts";
 import { createChatTemplate } from "../../src/data/templates/chat-template.ts";
@@ -34,6 +36,73 @@ describe("formats", () => {
   ])("%s is found", (name, row) => expect(chooseFormat("auto", [row]).name).toBe(name));
 
   it("says what it knows when nothing fits", () => expect(() => chooseFormat("auto", [{ foo: 1 }])).toThrow(/columns foo.*alpaca/s));
+});
+
+describe("SQuAD's own files", () => {
+  const context = "The 🐻 bear eats berries.";
+  const berries = { text: "berries", answer_start: 16 };
+  const squad = {
+    version: "v2.0",
+    data: [
+      {
+        title: "Bears",
+        paragraphs: [
+          {
+            context,
+            qas: [
+              { id: "a", question: "What does it eat?", answers: [berries], is_impossible: false },
+              { id: "b", question: "What does it drink?", answers: [], plausible_answers: [berries], is_impossible: true },
+            ],
+          },
+        ],
+      },
+      {
+        title: "Suns",
+        paragraphs: [{ context: "The sun is warm.", qas: [{ id: "c", question: "Which?", answers: [{ text: "sun", answer_start: 4 }] }] }],
+      },
+    ],
+  };
+  const write = (name: string, content: unknown): string => {
+    const path = join(folder, name);
+    writeFileSync(path, JSON.stringify(content));
+    return path;
+  };
+
+  it("become a row for each question, with the place of an answer in JavaScript's characters", async () => {
+    const path = write("squad.json", squad);
+    const { rows } = await readDatasetFiles(path);
+    expect(rows.map(({ at }) => at.slice(path.length))).toEqual([
+      ".data[0].paragraphs[0].qas[0]",
+      ".data[0].paragraphs[0].qas[1]",
+      ".data[1].paragraphs[0].qas[0]",
+    ]);
+    const samples = rows.map((row) => readRow(questionContext, row) as QuestionSample);
+    expect(samples.map(({ id, answers }) => [id, answers.length])).toEqual([
+      ["a", 1],
+      ["b", 0],
+      ["c", 1],
+    ]);
+    expect(context.slice(samples[0]!.answers[0]!.start)).toBe("berries.");
+  });
+
+  it("may stand as articles on lines, and say where one is built otherwise", async () => {
+    const lines = join(folder, "articles.jsonl");
+    writeFileSync(lines, squad.data.map((article) => JSON.stringify(article)).join("\n"));
+    expect((await readDatasetFiles(lines)).rows.at(-1)).toMatchObject({
+      ...{ at: `${lines}:2.paragraphs[0].qas[0]`, row: { question: "Which?" } },
+    });
+    const broken = write("broken.json", { data: [{ title: "x", paragraphs: [{ text: "no context" }] }] });
+    await expect(readDatasetFiles(broken)).rejects.toThrow(/broken\.json\.data\[0\]\.paragraphs\[0\] has text; expected context/);
+    await expect(readDatasetFiles(write("object.json", { rows: [] }))).rejects.toThrow(
+      /expected a list of rows, or an object with one under "data"/,
+    );
+  });
+
+  it("say which answer stands elsewhere", async () => {
+    const qas = [{ question: "What?", answers: [{ ...berries, answer_start: 3 }] }];
+    const { rows } = await readDatasetFiles(write("moved.json", { data: [{ title: "Bears", paragraphs: [{ context, qas }] }] }));
+    expect(() => readRow(questionContext, rows[0]!)).toThrow(/qas\[0\]: the answer "berries" does not stand at character 3/);
+  });
 });
 
 describe("supervision", () => {

@@ -10,17 +10,19 @@ export interface Answer {
 
 export const questionContext = {
   name: "question-context",
-  summary: "rows with question, context and answers: {text: [...], answer_start: [...]}, as in SQuAD",
+  summary: "rows with question, context and answers: {text: [...], answer_start: [...]}, or SQuAD's own nested JSON",
   matches: (row) => isText(row.question) && isText(row.context) && typeof row.answers === "object" && row.answers !== null,
   read({ id, question, context, answers }) {
-    const found = readAnswers(answers);
-    for (const { text, start } of found) {
-      const there = String(context).slice(start, start + text.length);
-      if (there !== text)
-        throw new DataError(
-          `the answer ${JSON.stringify(text)} does not stand at character ${start} of the context; ${JSON.stringify(there)} does. Correct answer_start, which counts characters from 0.`,
-        );
-    }
+    const found = readAnswers(answers).map(({ text, start }) => {
+      // Python counts an emoji as one character, JavaScript as two, and data usually counts as Python.
+      const places = start < 0 ? [] : [[...String(context)].slice(0, start).join("").length, start];
+      const there = places.find((place) => String(context).startsWith(text, place));
+      if (there !== undefined) return { text, start: there };
+      const elsewhere = String(context).indexOf(text);
+      throw new DataError(
+        `the answer ${JSON.stringify(text)} does not stand at character ${start} of the context, which has ${String(context).length}; ${elsewhere < 0 ? "it stands nowhere in it, word for word" : `it stands at ${elsewhere}`}. Correct answer_start, which counts characters from 0, or the answer.`,
+      );
+    });
     return { kind: "question", question: String(question), context: String(context), answers: found, ...(isText(id) && { id }) };
   },
 } as const satisfies DataFormat;

@@ -1,4 +1,5 @@
 /** Documents for encoders and classifiers: one text or two with the checkpoint's special tokens, cut to a length without losing these. */
+import { ConfigError } from "../../base/errors.ts";
 import { indexOf } from "./document-parts.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
@@ -8,7 +9,9 @@ export interface FittedDocument {
   readonly isTruncated: boolean;
 }
 
-/** Where two texts are too long together, the longer one is cut first (`longest_first` of transformers). @param maxLength tokens, special ones included */
+/** Where two texts are too long together, the longer one is cut first (`longest_first` of transformers).
+ * @param maxLength tokens, special ones included
+ * @throws ConfigError if nothing of a text fits beside the special tokens */
 export function fitDocument(
   tokenizer: Pick<Tokenizer, "encode" | "encodeDocument">,
   { text, pair, maxLength }: { readonly text: string; readonly pair?: string | undefined; readonly maxLength: number },
@@ -19,7 +22,12 @@ export function fitDocument(
   const second = pair === undefined ? [] : tokenizer.encode(pair);
   const startOfFirst = indexOf(whole.ids, first, 0);
   const startOfSecond = indexOf(whole.ids, second, startOfFirst + first.length);
-  const room = Math.max(0, maxLength - (whole.ids.length - first.length - second.length));
+  const special = whole.ids.length - first.length - second.length;
+  const room = maxLength - special;
+  if (room < 1)
+    throw new ConfigError(
+      `data.maxLength: ${maxLength} leaves no room for a text beside ${special} special tokens. Raise it, or train fewer virtual tokens.`,
+    );
   let [keepFirst, keepSecond] = [first.length, second.length];
   while (keepFirst + keepSecond > room) {
     if (keepFirst >= keepSecond) keepFirst--;

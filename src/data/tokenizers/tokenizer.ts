@@ -2,6 +2,8 @@
 import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import type { Folder } from "../../base/byte-source.ts";
 import { CheckpointError } from "../../base/errors.ts";
+import { tokenText } from "./converted/definition.ts";
+import { olderFiles, readOlderFiles } from "./converted/read-older-files.ts";
 
 export interface Tokenizer {
   /** Ids 0 to vocabSize - 1. */
@@ -28,7 +30,7 @@ export interface Tokenizer {
 
 type JsonObject = Record<string, unknown>;
 
-/** @throws CheckpointError if tokenizer.json is missing or damaged */
+/** From tokenizer.json, or else from what older checkpoints hold. @throws CheckpointError if all is missing, or damaged */
 export async function loadTokenizer(folder: Folder): Promise<Tokenizer> {
   const readJson = async (file: string): Promise<JsonObject | undefined> => {
     if (!(await folder.has(file))) return undefined;
@@ -38,20 +40,20 @@ export async function loadTokenizer(folder: Folder): Promise<Tokenizer> {
       throw new CheckpointError(`${folder.name}/${file} is not valid JSON: ${(error as Error).message}. Download it again.`);
     }
   };
-  const definition = await readJson("tokenizer.json");
-  if (!definition)
+  const config = { ...(await readJson("special_tokens_map.json")), ...(await readJson("tokenizer_config.json")) };
+  const current = await readJson("tokenizer.json");
+  const found = current ? { definition: current, config } : await readOlderFiles(folder, { config, readJson });
+  if (!found)
     throw new CheckpointError(
-      `${folder.name} has no tokenizer.json. Save the tokenizer with save_pretrained from a fast tokenizer, or copy tokenizer.json from the model's page.`,
+      `${folder.name} has no tokenizer.json, nor any of ${olderFiles.join(", ")}. Save the tokenizer with save_pretrained, or copy these files from the model's page.`,
     );
-  const config = (await readJson("tokenizer_config.json")) ?? {};
-  const specials = (await readJson("special_tokens_map.json")) ?? {};
   const templateFile = (await folder.has("chat_template.jinja")) ? await folder.readText("chat_template.jinja") : undefined;
-  return createTokenizer({ definition, config: { ...specials, ...config }, chatTemplate: templateFile, name: folder.name });
+  return createTokenizer({ ...found, chatTemplate: templateFile, name: folder.name });
 }
 
 interface TokenizerSources {
   readonly definition: JsonObject;
-  readonly config: JsonObject;
+  readonly config: Readonly<JsonObject>;
   readonly chatTemplate?: string | undefined;
   readonly name: string;
 }
@@ -65,11 +67,6 @@ export function createTokenizer({ definition, config, chatTemplate, name }: Toke
       `${name}/tokenizer.json cannot be used: ${(error as Error).message}. Save it again with a current version of the tokenizers library.`,
     );
   }
-  const tokenText = (value: unknown): string | undefined => {
-    if (typeof value === "string") return value;
-    const content = (value as { content?: unknown } | null | undefined)?.content;
-    return typeof content === "string" ? content : undefined;
-  };
   const special = (key: string): { text: string; id: number } | undefined => {
     const text = tokenText(config[key]);
     const id = text === undefined ? undefined : inner.token_to_id(text);

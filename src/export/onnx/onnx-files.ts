@@ -82,7 +82,7 @@ export async function onnxFiles(
     }
   }
   const companions = await companionFiles(base, loaded.model, labels);
-  const config = JSON.parse(companions["config.json"]!) as Record<string, unknown>;
+  const config = JSON.parse(companions["config.json"]) as Record<string, unknown>;
   const told = { ...layersOfDecoder(loaded.model, config), ...besideFiles(external, config) };
   return {
     ...companions,

@@ -32,8 +32,9 @@ export function adaptLinear(linear: LinearModule, { config, given, quantised }: 
   const { module, inFeatures, outFeatures } = linear;
   const rank = rankOf(config, module);
   if (rank > Math.min(inFeatures, outFeatures)) {
+    const field = rank === config.rank ? "rank" : "rankPattern";
     throw new ConfigError(
-      `method.rank: ${rank} is above the size of ${module} [${outFeatures}, ${inFeatures}]; choose at most ${Math.min(inFeatures, outFeatures)}.`,
+      `method.${field}: ${rank} is above the size of ${module} [${outFeatures}, ${inFeatures}]; choose at most ${Math.min(inFeatures, outFeatures)}.`,
     );
   }
   const scale = alphaOf(config, module) / (config.useRslora ? Math.sqrt(rank) : rank);

@@ -1,7 +1,8 @@
 /**
  * EVA: A begins at the main directions of what a layer reads from the training data, and ranks go to the layers whose
  * directions explain most. Paischer et al. 2024, https://arxiv.org/abs/2410.07170. Step by step as PEFT's `eva.py`; differs: among
- * layers that read the same values the first ones get the spare ranks (PEFT: any), and `whiten` divides their directions once (PEFT: once each).
+ * layers that read the same values the first ones get the spare ranks (PEFT: any), no layer gets a rank above the size of its matrix, and
+ * `whiten` divides the directions of such layers once (PEFT: once each).
  */
 import { ConfigError } from "../../base/errors.ts";
 import { IncrementalPca } from "../../base/incremental-pca.ts";
@@ -19,6 +20,8 @@ interface Reader {
   readonly modules: readonly string[];
   readonly features: number;
   readonly mostComponents: number;
+  /** The size of each module's matrix, which no rank can use more of. */
+  readonly mostRanks: ReadonlyMap<string, number>;
   readonly pca: IncrementalPca;
   /** By component: true where it hardly turned in the last batch. */
   converged: readonly boolean[];
@@ -37,12 +40,14 @@ export async function findStart(
 ): Promise<EvaStart> {
   const { rho, tau, useLabelMask } = config.evaConfig;
   const readers = inputs.groups.map((group): Reader | undefined => {
-    const names = group.filter(({ module }) => modules.has(module)).map(({ module }) => module);
-    if (names.length === 0) return undefined;
+    const adapted = group.filter(({ module }) => modules.has(module));
+    if (adapted.length === 0) return undefined;
     const features = group[0]!.inFeatures;
+    const names = adapted.map(({ module }) => module);
+    const mostRanks = new Map(adapted.map(({ module, outFeatures }) => [module, Math.min(features, outFeatures)] as const));
     const mostComponents = Math.min(features, Math.max(...names.map((name) => Math.round(rankOf(config, name) * rho))));
     const pca = new IncrementalPca({ components: mostComponents, features });
-    return { modules: names, features, mostComponents, pca, converged: new Array(mostComponents).fill(false), isDone: false };
+    return { modules: names, features, mostComponents, mostRanks, pca, converged: new Array(mostComponents).fill(false), isDone: false };
   });
   const present = readers.filter((reader) => reader !== undefined);
   let ranks = new Map(present.flatMap((reader) => reader.modules.map((name) => [name, reader.mostComponents] as const)));
@@ -53,6 +58,7 @@ export async function findStart(
     if (batches++ === mostBatches) break;
     for (const reader of reading) read(reader, rows[readers.indexOf(reader)]!, tau);
     if (present.every(({ pca }) => pca.found)) ranks = distributeRanks(present, config);
+    else if (batches === inputs.batchesInRound) break;
   }
   if (!present.every(({ pca }) => pca.found)) {
     const most = Math.max(...present.map(({ mostComponents }) => mostComponents));
@@ -93,7 +99,10 @@ function distributeRanks(readers: readonly Reader[], config: LoraConfig): Map<st
   const layers = [...readers.map(({ modules }) => modules[0]!), ...readers.flatMap(({ modules }) => modules.slice(1))];
   const readerOf = new Map(readers.flatMap((reader) => reader.modules.map((name) => [name, reader] as const)));
   const budget = layers.reduce((sum, name) => sum + rankOf(config, name), 0);
-  const candidates = layers.flatMap((name) => [...readerOf.get(name)!.pca.found!.explainedVarianceRatio].map((share) => ({ name, share })));
+  const mostOf = (name: string): number => readerOf.get(name)!.mostRanks.get(name)!;
+  const candidates = layers.flatMap((name) =>
+    Array.from(readerOf.get(name)!.pca.found!.explainedVarianceRatio.subarray(0, mostOf(name)), (share) => ({ name, share })),
+  );
   candidates.sort((x, y) => y.share - x.share);
   const ranks = new Map(layers.map((name) => [name, 0]));
   for (const { name } of candidates.slice(0, budget)) ranks.set(name, ranks.get(name)! + 1);
@@ -101,7 +110,7 @@ function distributeRanks(readers: readonly Reader[], config: LoraConfig): Map<st
     const [first] = modules;
     for (const name of modules.slice(1)) {
       const [rank, firstRank] = [ranks.get(name)!, ranks.get(first!)!];
-      if (firstRank < rank) ranks.set(first!, rank).set(name, firstRank);
+      if (firstRank < rank && rank <= mostOf(first!)) ranks.set(first!, rank).set(name, firstRank);
     }
   }
   return ranks;

@@ -5,6 +5,7 @@ import { nearestName } from "../../base/nearest-name.ts";
 import type { ParameterSpec } from "../segment-builder.ts";
 import { toFloat32 } from "./element-types.ts";
 import { openSafetensors, readTensor, type SafetensorsFile, type TensorEntry } from "./safetensors.ts";
+import { spellingsOf } from "./tensor-names.ts";
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -74,11 +75,16 @@ export async function readJson(folder: Folder, file: string): Promise<JsonObject
 /** Compares what config.json implies with what the files hold; all differences are reported at once.
  * @throws CheckpointError if a tensor is missing or has another shape */
 export function checkTensors(checkpoint: Checkpoint, parameters: readonly ParameterSpec[]): void {
+  const names = [...checkpoint.tensors.keys()];
+  if (parameters.length > 0 && !parameters.some(({ name }) => findTensor(checkpoint, name)))
+    throw new CheckpointError(
+      `${checkpoint.name}: none of the ${parameters.length} tensors that config.json implies is in the file, with or without an outer module's name: expected ${listed(parameters.map(({ name }) => name))}; the file has ${listed(names) || "none"}. The weights belong to another model than config.json.`,
+    );
   const problems: string[] = [];
   for (const { name, shape } of parameters) {
     const entry = findTensor(checkpoint, name);
     if (!entry) {
-      const nearest = nearestName(name, [...checkpoint.tensors.keys()]);
+      const nearest = nearestName(name, names);
       problems.push(`${name} [${shape.join(", ")}] is missing${nearest ? ` (the nearest name in the file is ${nearest})` : ""}`);
     } else if (entry.shape.length !== shape.length || entry.shape.some((n, i) => n !== shape[i])) {
       problems.push(`${name} is [${entry.shape.join(", ")}] in the file, [${shape.join(", ")}] by config.json`);
@@ -92,9 +98,15 @@ export function checkTensors(checkpoint: Checkpoint, parameters: readonly Parame
   );
 }
 
-/** Bare models (GPT2Model, BertModel) leave out the outer module's name. */
-export function findTensor(checkpoint: Checkpoint, name: string): (TensorEntry & { readonly file: SafetensorsFile }) | undefined {
-  return checkpoint.tensors.get(name) ?? checkpoint.tensors.get(name.replace(/^(transformer|model|bert|roberta|distilbert)\./, ""));
+const listed = (names: readonly string[]): string => `${names.slice(0, 3).join(", ")}${names.length > 3 ? " ..." : ""}`;
+
+/** A tensor under one of the names that it may have in the file. */
+export function findTensor({ tensors }: Checkpoint, name: string): (TensorEntry & { readonly file: SafetensorsFile }) | undefined {
+  for (const spelling of spellingsOf(name)) {
+    const found = tensors.get(spelling);
+    if (found) return found;
+  }
+  return undefined;
 }
 
 /** A tensor's values as float32. @throws CheckpointError if it is missing or holds integers */

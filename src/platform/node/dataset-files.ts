@@ -9,6 +9,7 @@ import { gunzipSync } from "node:zlib";
 import { DataError } from "../../base/errors.ts";
 import type { SourceRow } from "../../data/dataset.ts";
 import type { Row } from "../../data/formats/format.ts";
+import { listOfRows, unnest } from "../../data/nested-rows.ts";
 
 export interface DatasetFiles {
   readonly rows: SourceRow[];
@@ -42,7 +43,7 @@ export async function readDatasetFiles(patterns: string | readonly string[]): Pr
         throw new DataError(
           `${path}: files of kind "${kind}" are not known; known: ${Object.keys(readers).join(", ")}, each text kind also as .gz.`,
         );
-      const read = await reader(path, path.endsWith(".gz") ? gunzipSync(bytes) : bytes);
+      const read = (await reader(path, path.endsWith(".gz") ? gunzipSync(bytes) : bytes)).flatMap(unnest);
       if (read.length === 0) throw new DataError(`${path} is empty; expected at least one row.`);
       rows.push(...read);
       files.push({ path, rows: read.length, bytes: bytes.length, sha256: createHash("sha256").update(bytes).digest("hex") });
@@ -106,11 +107,15 @@ function readJsonLines(path: string, bytes: Buffer): SourceRow[] {
 function readJsonDocument(path: string, bytes: Buffer): SourceRow[] {
   const text = decode(path, bytes);
   const document = parseJson(path, text);
-  if (!Array.isArray(document))
+  const list = listOfRows(document);
+  if (!list)
     throw new DataError(
-      `${path} holds ${document === null ? "null" : typeof document}; expected a list of rows. One row for each line belongs in a .jsonl file.`,
+      `${path} holds ${document === null ? "null" : typeof document}; expected a list of rows, or an object with one under "data". One row for each line belongs in a .jsonl file.`,
     );
-  return document.map((row, i) => ({ row: asRow(row, `${path}[${i}]`), at: `${path}[${i}]` }));
+  return list.rows.map((row, i) => {
+    const at = `${path}${list.path}[${i}]`;
+    return { row: asRow(row, at), at };
+  });
 }
 
 function parseJson(at: string, text: string): unknown {

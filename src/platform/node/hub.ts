@@ -25,7 +25,7 @@ export interface HubOptions {
 
 const namePattern = /^([\w-][\w.-]*\/[\w.-]+)(?:@(.+))?$/;
 const wanted =
-  /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|vocab|added_tokens)\.json$|^(merges|vocab)\.txt$|^chat_template\.jinja$|^tokenizer\.model$|^model.*\.safetensors(\.index\.json)?$/;
+  /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|vocab|added_tokens)\.json$|^(merges|vocab)\.txt$|^chat_template\.jinja$|^(tokenizer|spiece)\.model$|^model.*\.safetensors(\.index\.json)?$/;
 const attempts = 4;
 
 export const isHubName = (model: string): boolean => namePattern.test(model);

@@ -1,0 +1,127 @@
+/**
+ * Gradients of parameters on their way out of a graph. Of a table whose rows were looked up, only those rows come out, and are
+ * added into the accumulator here: a gradient of the table's size would be nearly all zeros.
+ */
+import type { HostTensor } from "../backends/backend.ts";
+import type { Value } from "../tensor/graph.ts";
+import { add } from "../tensor/ops/index.ts";
+import type { ParameterStore } from "./parameter-store.ts";
+
+const [dense, rows, rowsAt] = ["gradient.", "gradientRows.", "gradientRowsAt."];
+
+/** Graph outputs for the gradient of one parameter, by its local name: its dense part, and row gradients with their indices. */
+export function gradientOutputs(local: string, gradient: Value): [string, Value][] {
+  const terms = summandsOf(gradient);
+  const looked = terms.filter(isOfRows);
+  const others = terms.filter((term) => !isOfRows(term));
+  const whole =
+    others.length === terms.length ? gradient : others.reduce<Value | undefined>((sum, term) => (sum ? add(sum, term) : term), undefined);
+  return [
+    ...(whole ? [[`${dense}${local}`, whole] as [string, Value]] : []),
+    ...looked.flatMap(({ producer }, i): [string, Value][] => [
+      [`${rowsAt}${i}.${local}`, producer!.inputs[0]!],
+      [`${rows}${i}.${local}`, producer!.inputs[1]!],
+    ]),
+  ];
+}
+
+const isOfRows = ({ producer }: Value): boolean => producer?.op.name === "scatterAddRows";
+
+const summandsOf = (value: Value): Value[] => {
+  const { producer } = value;
+  const isSum = producer?.op.name === "add" && producer.inputs.every(({ shape }) => shape.length === value.shape.length);
+  return isSum && producer.inputs.some((term) => summandsOf(term).some(isOfRows)) ? producer.inputs.flatMap(summandsOf) : [value];
+};
+
+/** The local name of the parameter whose dense gradient an output holds. */
+export const denseGradientOf = (output: string): string | undefined => (output.startsWith(dense) ? output.slice(dense.length) : undefined);
+
+/** The accumulators of a store's parameters. What they hold counts only once something was added in the step under way. */
+export class GradientAccumulators {
+  readonly #store: Pick<ParameterStore, "parameters" | "groups">;
+  readonly #begun = new Set<string>();
+
+  constructor(store: Pick<ParameterStore, "parameters" | "groups">) {
+    this.#store = store;
+  }
+
+  /** The accumulator itself while it is empty: a graph then writes straight into it. */
+  target(parameter: string): HostTensor | undefined {
+    if (this.#begun.has(parameter)) return undefined;
+    const { gradient, spec } = this.#store.parameters.get(parameter)!;
+    return { dtype: "float32", dims: spec.shape, data: gradient! };
+  }
+
+  /** Everything that a graph gave. @param parameterOf the checkpoint's name of a local one @param given tensors that outputs were written to */
+  addAll(
+    results: Readonly<Record<string, HostTensor>>,
+    parameterOf: (local: string) => string,
+    given: Readonly<Record<string, HostTensor>> = {},
+  ): void {
+    // Dense parts first: they may be written over what an accumulator held.
+    for (const [output, tensor] of Object.entries(results)) {
+      const local = denseGradientOf(output);
+      if (local !== undefined) this.#add(parameterOf(local), given[output] ?? tensor);
+    }
+    for (const [output, indices] of Object.entries(results)) {
+      if (!output.startsWith(rowsAt)) continue;
+      const name = output.slice(rowsAt.length);
+      this.#addRows(parameterOf(name.slice(name.indexOf(".") + 1)), { indices, updates: results[`${rows}${name}`]! });
+    }
+  }
+
+  /** Accumulators that nothing was added to become zeros. */
+  finish(): void {
+    for (const [name, { gradient }] of this.#store.parameters) {
+      if (!gradient || this.#begun.has(name)) continue;
+      gradient.fill(0);
+      this.#begun.add(name);
+    }
+  }
+
+  discard(): void {
+    this.#begun.clear();
+  }
+
+  /** Global L2 norm. */
+  norm(): number {
+    return Math.sqrt(this.#store.groups.reduce((sum, { gradients }) => sum + sumOfSquares(gradients), 0));
+  }
+
+  #add(parameter: string, { data }: HostTensor): void {
+    const accumulator = this.#store.parameters.get(parameter)!.gradient!;
+    const values = data as Float32Array;
+    if (values !== accumulator) {
+      if (this.#begun.has(parameter)) for (let i = 0; i < values.length; i++) accumulator[i]! += values[i]!;
+      else accumulator.set(values);
+    }
+    this.#begun.add(parameter);
+  }
+
+  #addRows(parameter: string, { indices, updates }: { indices: HostTensor; updates: HostTensor }): void {
+    const { gradient, spec } = this.#store.parameters.get(parameter)!;
+    const accumulator = gradient!;
+    if (!this.#begun.has(parameter)) accumulator.fill(0);
+    this.#begun.add(parameter);
+    const width = spec.shape.slice(1).reduce((product, n) => product * n, 1);
+    const [at, values] = [indices.data as BigInt64Array, updates.data as Float32Array];
+    for (let row = 0; row < at.length; row++) {
+      const start = Number(at[row]!) * width;
+      for (let i = 0; i < width; i++) accumulator[start + i]! += values[row * width + i]!;
+    }
+  }
+}
+
+/** Four sums side by side: one alone would wait for each addition before the next. */
+function sumOfSquares(values: Float32Array): number {
+  let [a, b, c, d] = [0, 0, 0, 0];
+  const whole = values.length - (values.length % 4);
+  for (let i = 0; i < whole; i += 4) {
+    a += values[i]! * values[i]!;
+    b += values[i + 1]! * values[i + 1]!;
+    c += values[i + 2]! * values[i + 2]!;
+    d += values[i + 3]! * values[i + 3]!;
+  }
+  for (let i = whole; i < values.length; i++) a += values[i]! * values[i]!;
+  return a + b + c + d;
+}
