@@ -9,6 +9,7 @@ import type { Value } from "../tensor/graph.ts";
 import { extract } from "../tensor/passes/extract.ts";
 import { chunksOf, createContexts, type ModelContexts, ModelPass } from "./model-pass.ts";
 import { type ParameterStore, storageIn } from "./parameter-store.ts";
+import { createPassMemory } from "./pass-memory.ts";
 import type { Body, Chunks, CompiledSegment, Trunk } from "./training-program.ts";
 import { Workspace } from "./workspace.ts";
 
@@ -123,7 +124,16 @@ interface ReadOptions {
 async function read(batch: Batch, { compile, model, contexts, store, workspace, tokens }: ReadOptions): Promise<Float32Array[]> {
   const chunks = chunksOf(batch);
   const { body, places } = await compile(chunks);
-  await new ModelPass({ batch, layout: batch, program: body, chunks, seed: 0, contexts, store, workspace }).forward(true);
+  await new ModelPass({
+    batch,
+    layout: batch,
+    program: body,
+    chunks,
+    seed: 0,
+    contexts,
+    store,
+    memory: createPassMemory({}, workspace),
+  }).forward(true);
   const chosen = { encoder: batch.encoder && tokensOf(batch.encoder), trunk: tokens === "all" ? tokensOf(batch) : labelled(batch, model) };
   return places.map(({ modules, slot, readsSource }) => {
     const { tokens: T } = readsSource ? batch.encoder! : batch;

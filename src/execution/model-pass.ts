@@ -1,13 +1,13 @@
 /** One batch on its way through a whole model without its head: through the encoder where there is one, then through the stack under the head. */
-import type { Backend, HostTensor } from "../backends/backend.ts";
+import type { Backend, HostTensor, Tensor } from "../backends/backend.ts";
 import type { Batch, TokenRows } from "../data/batch.ts";
 import type { Model } from "../models/model.ts";
 import { BatchContexts, chooseChunks, type SequenceLayout } from "./batch-context.ts";
 import type { GradientAccumulators } from "./parameter-gradients.ts";
 import type { ParameterStore } from "./parameter-store.ts";
+import type { PassMemory } from "./pass-memory.ts";
 import { StackPass } from "./stack-pass.ts";
 import type { Body, Chunks } from "./training-program.ts";
-import type { Workspace } from "./workspace.ts";
 
 export interface ModelPassOptions {
   readonly batch: Batch;
@@ -17,7 +17,7 @@ export interface ModelPassOptions {
   readonly seed: number;
   readonly contexts: ModelContexts;
   readonly store: Pick<ParameterStore, "parameters">;
-  readonly workspace: Workspace;
+  readonly memory: PassMemory;
 }
 
 /** What the blocks of each stack read beside hidden states. */
@@ -43,6 +43,7 @@ export class ModelPass {
   readonly #options: ModelPassOptions;
   #encoder: StackPass | undefined;
   #trunk: StackPass | undefined;
+  #encoderHidden: Tensor | undefined;
 
   constructor(options: ModelPassOptions) {
     this.#options = options;
@@ -63,17 +64,23 @@ export class ModelPass {
     const context = await contexts.trunk.create({ ...layout, ...(encoder && { encoder }) }, chunks.trunk);
     const own = { rows: batch, context, chunks: chunks.trunk, trunk: program.trunk, slots: "", seed, encoderHidden };
     this.#trunk = new StackPass({ ...shared, ...own, batchSize });
-    return this.#trunk.forward(holds);
-  }
-
-  /** Memory for the gradient that `backward` starts from. */
-  outputGradient(dims: readonly number[]): HostTensor {
-    return this.#trunk!.outputGradient(dims);
+    this.#encoderHidden = encoderHidden;
+    const hidden = await this.#trunk.forward(holds);
+    const onHost = await shared.memory.toHost(hidden);
+    shared.memory.release(hidden);
+    if (!holds) this.#releaseEncoder();
+    return onHost;
   }
 
   /** From the gradient of the hidden state to those of the parameters. */
   async backward(gradient: HostTensor, sink: GradientAccumulators): Promise<void> {
     const encoderGradient = await this.#trunk!.backward(gradient, sink);
+    this.#releaseEncoder();
     if (encoderGradient) await this.#encoder!.backward(encoderGradient, sink);
+  }
+
+  #releaseEncoder(): void {
+    if (this.#encoderHidden) this.#options.memory.release(this.#encoderHidden);
+    this.#encoderHidden = undefined;
   }
 }

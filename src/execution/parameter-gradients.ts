@@ -52,16 +52,12 @@ export class GradientAccumulators {
     return { dtype: "float32", dims: spec.shape, data: gradient! };
   }
 
-  /** Everything that a graph gave. @param parameterOf the checkpoint's name of a local one @param given tensors that outputs were written to */
-  addAll(
-    results: Readonly<Record<string, HostTensor>>,
-    parameterOf: (local: string) => string,
-    given: Readonly<Record<string, HostTensor>> = {},
-  ): void {
+  /** Everything that a graph gave. @param parameterOf the checkpoint's name of a local one */
+  addAll(results: Readonly<Record<string, HostTensor>>, parameterOf: (local: string) => string): void {
     // Dense parts first: they may be written over what an accumulator held.
     for (const [output, tensor] of Object.entries(results)) {
       const local = denseGradientOf(output);
-      if (local !== undefined) this.#add(parameterOf(local), given[output] ?? tensor);
+      if (local !== undefined) this.#add(parameterOf(local), tensor);
     }
     for (const [output, indices] of Object.entries(results)) {
       if (!output.startsWith(rowsAt)) continue;

@@ -2,6 +2,7 @@
 import type { Backend, HostTensor } from "../backends/backend.ts";
 import type { Batch } from "../data/batch.ts";
 import { chunksOf, createContexts, type ModelContexts, ModelPass } from "./model-pass.ts";
+import { createPassMemory, type PassMemory } from "./pass-memory.ts";
 import type { ReferenceModel } from "./reference-model.ts";
 import { type Body, compileBody } from "./training-program.ts";
 import { withVirtualTokens } from "./virtual-tokens.ts";
@@ -18,7 +19,7 @@ export class ReferencePass {
   readonly reference: ReferenceModel;
   readonly #backend: Backend;
   readonly #contexts: ModelContexts;
-  readonly #workspace = new Workspace();
+  readonly #memory: PassMemory;
   /** By the numbers of chunks. */
   readonly #bodies = new Map<string, Promise<Body>>();
 
@@ -26,6 +27,7 @@ export class ReferencePass {
     this.reference = reference;
     this.#backend = backend;
     this.#contexts = createContexts(reference.model, backend);
+    this.#memory = createPassMemory(backend, new Workspace());
   }
 
   async forward(given: Batch): Promise<ReferenceResult> {
@@ -35,7 +37,7 @@ export class ReferencePass {
     const key = JSON.stringify(chunks);
     const body = this.#bodies.get(key) ?? compileBody({ ...this.reference, backend: this.#backend }, chunks);
     this.#bodies.set(key, body);
-    const own = { contexts: this.#contexts, store, workspace: this.#workspace };
+    const own = { contexts: this.#contexts, store, memory: this.#memory };
     const pass = new ModelPass({ ...own, batch, layout, chunks, program: await body, seed: 0 });
     return { hidden: await pass.forward(false), positions: batch.targetPositions };
   }

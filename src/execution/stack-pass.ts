@@ -1,5 +1,5 @@
 /** One batch on its way through one stack of blocks: forward keeping what the backward graphs need, then backward. */
-import type { HostTensor } from "../backends/backend.ts";
+import { type HostTensor, isOnDevice, type Tensor } from "../backends/backend.ts";
 import type { TokenRows } from "../data/batch.ts";
 import { namedTensors } from "../models/storage.ts";
 import type { Graph } from "../tensor/graph.ts";
@@ -7,8 +7,8 @@ import { type DimBindings, evaluateShape } from "../tensor/shape.ts";
 import { type BlockContext, int64 } from "./batch-context.ts";
 import { denseGradientOf, type GradientAccumulators } from "./parameter-gradients.ts";
 import type { ParameterStore } from "./parameter-store.ts";
+import type { PassMemory } from "./pass-memory.ts";
 import type { CompiledSegment, Trunk } from "./training-program.ts";
-import type { Workspace } from "./workspace.ts";
 
 export interface StackPassOptions {
   readonly batchSize: number;
@@ -17,19 +17,23 @@ export interface StackPassOptions {
   readonly trunk: Trunk;
   readonly context: BlockContext;
   readonly seed: bigint;
-  /** Begins the names of buffers in the workspace, which stacks share. */
+  /** Begins the names of slots, which stacks share. */
   readonly slots: string;
   readonly store: Pick<ParameterStore, "parameters">;
-  readonly workspace: Workspace;
+  readonly memory: PassMemory;
   /** What the encoder made, [B, S, C], where the blocks attend to it. */
-  readonly encoderHidden?: HostTensor | undefined;
+  readonly encoderHidden?: Tensor | undefined;
 }
 
 export class StackPass {
   readonly #options: StackPassOptions;
   readonly #bindings: DimBindings;
   /** Inputs of every segment that needs a backward pass, with what it kept. */
-  readonly #held: Record<string, HostTensor>[] = [];
+  readonly #held: Record<string, Tensor>[] = [];
+  /** Names of the held tensors that nothing but the segment's backward pass reads. */
+  readonly #own: string[][] = [];
+  /** What all blocks read, where the graphs run. */
+  readonly #shared = new Map<HostTensor, Promise<Tensor>>();
   #encoderGradient: HostTensor | undefined;
 
   constructor(options: StackPassOptions) {
@@ -42,53 +46,60 @@ export class StackPass {
   }
 
   /** @returns hidden state after the last block [B, T, C] */
-  async forward(holds: boolean): Promise<HostTensor> {
+  async forward(holds: boolean): Promise<Tensor> {
     const { trunk, context, encoderHidden } = this.#options;
     const { embedding, blocks } = trunk;
     let hidden = await this.#runForward(embedding, { index: 0, inputs: this.#embeddingInputs(), hiddenSlot: "hidden.0", holds });
     for (const [layer, block] of blocks.entries()) {
       // A block with a backward pass needs its input again; otherwise two slots take turns.
       const hiddenSlot = holds && (block.backward || blocks[layer + 1]?.backward) ? `hidden.${layer + 1}` : `hidden.turn.${layer % 2}`;
-      const inputs = { ...context(layer), ...(encoderHidden && { encoderHidden }), hidden };
-      hidden = await this.#runForward(block, { index: layer + 1, inputs, hiddenSlot, holds });
+      const inputs = { ...(await this.#bring(context(layer))), ...(encoderHidden && { encoderHidden }), hidden };
+      const next = await this.#runForward(block, { index: layer + 1, inputs, hiddenSlot, holds });
+      if (!(holds && block.backward)) this.#options.memory.release(hidden);
+      hidden = next;
     }
+    if (!holds) await this.#releaseShared();
     return hidden;
   }
 
-  /** Memory for the gradient of the last hidden state; `backward` may start from it. */
-  outputGradient(dims: readonly number[]): HostTensor {
-    return this.#float32("hidden.gradient.0", dims);
-  }
-
   /** @returns the gradient of the encoder's output, summed over all blocks that read it; undefined where none is needed */
-  async backward(gradient: HostTensor, sink: GradientAccumulators): Promise<HostTensor | undefined> {
-    const { embedding, blocks } = this.#options.trunk;
-    const segments = [embedding, ...blocks];
-    let current = gradient;
+  async backward(gradient: HostTensor, accumulators: GradientAccumulators): Promise<HostTensor | undefined> {
+    const { memory, trunk } = this.#options;
+    const segments = [trunk.embedding, ...trunk.blocks];
+    let current: Tensor = gradient;
     for (let index = segments.length - 1; index >= 0; index--) {
       const { backward, segment } = segments[index]!;
       if (!backward) break;
       const parameterOf = (local: string): string => segment.parameters.get(local)!.name;
       const outputs: Record<string, HostTensor> = {};
-      for (const [name, value] of backward.graph.outputs) {
+      for (const [name, { shape }] of backward.graph.outputs) {
         const local = denseGradientOf(name);
         const given = isInputGradient(name)
-          ? this.#float32(
-              name === hiddenGradient ? `${name}.${this.#otherSlot(current)}` : name,
-              evaluateShape(value.shape, this.#bindings),
-            )
-          : local === undefined
-            ? undefined
-            : sink.target(parameterOf(local));
+          ? this.#slot(name === hiddenGradient ? `${name}.${this.#otherSlot(current)}` : name, evaluateShape(shape, this.#bindings))
+          : local !== undefined && this.#writesToHost
+            ? accumulators.target(parameterOf(local))
+            : undefined;
         if (given) outputs[name] = given;
       }
-      const results = await backward.executable.run(only({ ...this.#held[index]!, "output.gradient": current }, backward.graph), outputs);
-      sink.addAll(results, parameterOf, outputs);
-      if (outputs[encoderGradient]) this.#addEncoderGradient(outputs[encoderGradient]);
-      const next = outputs[hiddenGradient];
+      const held = this.#held[index]!;
+      const results = await backward.executable.run(only({ ...held, "output.gradient": current }, backward.graph), outputs);
+      for (const name of this.#own[index]!) memory.release(held[name]!);
+      memory.release(current);
+      const ofParameters: Record<string, HostTensor> = {};
+      for (const [name, result] of Object.entries(results)) {
+        if (name === hiddenGradient) continue;
+        const tensor = outputs[name] ?? (await memory.toHost(result));
+        memory.release(result);
+        if (name === encoderGradient) this.#addEncoderGradient(tensor);
+        else ofParameters[name] = tensor;
+      }
+      accumulators.addAll(ofParameters, parameterOf);
+      const next = outputs[hiddenGradient] ?? results[hiddenGradient];
       if (!next) break;
       current = next;
     }
+    memory.release(current);
+    await this.#releaseShared();
     return this.#encoderGradient;
   }
 
@@ -100,45 +111,61 @@ export class StackPass {
   }
 
   #addEncoderGradient(gradient: HostTensor): void {
-    this.#encoderGradient ??= this.#zeros(`${encoderGradient}.sum`, gradient.dims);
-    const [sum, added] = [this.#encoderGradient.data as Float32Array, gradient.data as Float32Array];
+    const added = gradient.data as Float32Array;
+    this.#encoderGradient ??= { ...gradient, data: new Float32Array(added.length) };
+    const sum = this.#encoderGradient.data as Float32Array;
     for (let i = 0; i < sum.length; i++) sum[i]! += added[i]!;
   }
 
-  #float32(slot: string, dims: readonly number[]): HostTensor {
-    return this.#options.workspace.float32(`${this.#options.slots}${slot}`, dims);
+  #slot(name: string, dims: readonly number[]): HostTensor | undefined {
+    return this.#options.memory.slot(`${this.#options.slots}${name}`, dims);
   }
 
-  #zeros(slot: string, dims: readonly number[]): HostTensor {
-    const tensor = this.#float32(slot, dims);
-    (tensor.data as Float32Array).fill(0);
-    return tensor;
+  /** The slot for the next gradient: not the one that holds the present. */
+  #otherSlot(current: Tensor): 0 | 1 {
+    const zero = this.#slot("hidden.gradient.0", current.dims);
+    return zero && !isOnDevice(current) && current.data.buffer === zero.data.buffer ? 1 : 0;
   }
 
-  #otherSlot(current: HostTensor): 0 | 1 {
-    const zero = this.#float32("hidden.gradient.0", current.dims);
-    return (current.data as Float32Array).buffer === (zero.data as Float32Array).buffer ? 1 : 0;
+  get #writesToHost(): boolean {
+    return this.#options.memory.isHost;
   }
 
-  async #runForward(compiled: CompiledSegment, { index, inputs, hiddenSlot, holds }: ForwardCall): Promise<HostTensor> {
-    const { store, seed } = this.#options;
-    const all: Record<string, HostTensor> = {
+  async #bring(context: Record<string, HostTensor>): Promise<Record<string, Tensor>> {
+    const brought: Record<string, Tensor> = {};
+    for (const [name, tensor] of Object.entries(context)) {
+      if (!this.#shared.has(tensor)) this.#shared.set(tensor, this.#options.memory.bring(tensor));
+      brought[name] = await this.#shared.get(tensor)!;
+    }
+    return brought;
+  }
+
+  async #releaseShared(): Promise<void> {
+    for (const tensor of this.#shared.values()) this.#options.memory.release(await tensor);
+    this.#shared.clear();
+  }
+
+  async #runForward(compiled: CompiledSegment, { index, inputs, hiddenSlot, holds }: ForwardCall): Promise<Tensor> {
+    const { store, seed, memory } = this.#options;
+    const all: Record<string, Tensor> = {
       ...inputs,
-      ...parameterInputs(compiled, undefined, store),
+      ...(await parameterInputs(compiled, undefined, { store, memory })),
       // Every segment draws from its own stream, the same in forward and backward.
       seed: { dtype: "int64", dims: [], data: BigInt64Array.of(seed + BigInt(index)) },
     };
     const outputs: Record<string, HostTensor> = {};
-    for (const [name, value] of compiled.forwardGraph.outputs) {
+    for (const [name, { shape }] of compiled.forwardGraph.outputs) {
       const slot = name === "hidden" ? hiddenSlot : `${name}.${index}`;
-      if (name === "hidden" || holds) outputs[name] = this.#float32(slot, evaluateShape(value.shape, this.#bindings));
+      const given = name === "hidden" || holds ? this.#slot(slot, evaluateShape(shape, this.#bindings)) : undefined;
+      if (given) outputs[name] = given;
     }
-    const results = await compiled.forward.run(only(all, compiled.forwardGraph), outputs);
+    const results = { ...(await compiled.forward.run(only(all, compiled.forwardGraph), outputs)), ...outputs };
     if (holds && compiled.backward) {
-      const kept = Object.fromEntries(compiled.backward.kept.map((name) => [name, outputs[name] ?? results[name]!]));
-      this.#held[index] = { ...all, ...kept };
+      const { kept } = compiled.backward;
+      this.#held[index] = { ...all, ...Object.fromEntries(kept.map((name) => [name, results[name]!])) };
+      this.#own[index] = [...kept, ...("hidden" in inputs ? ["hidden"] : [])];
     }
-    return outputs.hidden!;
+    return results.hidden!;
   }
 }
 
@@ -148,23 +175,28 @@ const isInputGradient = (name: string): boolean => name === hiddenGradient || na
 
 interface ForwardCall {
   readonly index: number;
-  readonly inputs: Record<string, HostTensor>;
+  readonly inputs: Record<string, Tensor>;
   readonly hiddenSlot: string;
   readonly holds: boolean;
 }
 
-/** The parameters of a segment under their local names; with a graph, those that it reads. */
-export function parameterInputs(
+/** The parameters of a segment under their local names, frozen ones where they stay; with a graph, those that it reads. */
+export async function parameterInputs(
   { segment }: CompiledSegment,
   graph: Graph | undefined,
-  store: Pick<ParameterStore, "parameters">,
-): Record<string, HostTensor> {
-  const inputs: Record<string, HostTensor> = {};
-  for (const [local, spec] of segment.parameters)
-    for (const [name, tensor] of Object.entries(namedTensors(local, store.parameters.get(spec.name)!)))
-      if (!graph || graph.inputs.has(name)) inputs[name] = tensor;
+  { store, memory }: { store: Pick<ParameterStore, "parameters">; memory: PassMemory },
+): Promise<Record<string, Tensor>> {
+  const inputs: Record<string, Tensor> = {};
+  for (const [local, spec] of segment.parameters) {
+    const parameter = store.parameters.get(spec.name)!;
+    for (const [name, tensor] of Object.entries(namedTensors(local, parameter))) {
+      if (graph && !graph.inputs.has(name)) continue;
+      // Trained ones change on the host.
+      inputs[name] = parameter.gradient ? tensor : await memory.resident(`${spec.name} ${name}`, tensor);
+    }
+  }
   for (const [name, { spec, start, end }] of segment.pieces ?? [])
-    inputs[name] = rowsOf(store.parameters.get(spec.name)!.tensor, start, end);
+    inputs[name] = await memory.resident(name, rowsOf(store.parameters.get(spec.name)!.tensor, start, end));
   return inputs;
 }
 
@@ -175,8 +207,8 @@ function rowsOf({ dtype, dims, data }: HostTensor, start: number, end: number): 
 }
 
 /** The tensors that a graph declares as inputs. */
-export function only(tensors: Record<string, HostTensor>, graph: Graph): Record<string, HostTensor> {
-  const wanted: Record<string, HostTensor> = {};
+export function only(tensors: Record<string, Tensor>, graph: Graph): Record<string, Tensor> {
+  const wanted: Record<string, Tensor> = {};
   for (const name of graph.inputs.keys()) wanted[name] = tensors[name]!;
   return wanted;
 }

@@ -2,7 +2,7 @@
  * Runs training steps segment by segment: forward through the blocks keeping what their backward graphs need, the head
  * in chunks of rows so that logits stay small, then backward through the blocks. Implements the trainers' port.
  */
-import type { Backend, HostTensor } from "../backends/backend.ts";
+import type { Backend, HostTensor, Tensor } from "../backends/backend.ts";
 import type { Batch } from "../data/batch.ts";
 import type { ParameterPiece } from "../models/segment-builder.ts";
 import { bindDims } from "../tensor/bindings.ts";
@@ -15,6 +15,7 @@ import { chunksOf, createContexts, type ModelContexts, ModelPass, type ModelPass
 import type { OptimizerOnGroups } from "./optimizer-on-groups.ts";
 import { denseGradientOf, GradientAccumulators } from "./parameter-gradients.ts";
 import type { ParameterStore } from "./parameter-store.ts";
+import { createPassMemory, type PassMemory } from "./pass-memory.ts";
 import { referenceInputs } from "./reference-model.ts";
 import { gatherRows, ReferencePass, type ReferenceResult } from "./reference-pass.ts";
 import { only, parameterInputs } from "./stack-pass.ts";
@@ -53,6 +54,7 @@ export class SegmentedTrainingEngine implements TrainingEngine {
   readonly #options: TrainingEngineOptions;
   readonly #backend: Backend;
   readonly #workspace = new Workspace();
+  readonly #memory: PassMemory;
   readonly #contexts: ModelContexts;
   readonly #training = new Map<string, Promise<TrainingProgram>>();
   readonly #evaluation = new Map<string, Promise<TrainingProgram>>();
@@ -63,6 +65,7 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     this.#options = options;
     this.#backend = options.backend;
     this.#gradients = new GradientAccumulators(options.store);
+    this.#memory = createPassMemory(options.backend, this.#workspace);
     this.#contexts = createContexts(options.model, options.backend);
     this.#reference = options.reference && new ReferencePass(options.reference, options.backend);
   }
@@ -76,7 +79,7 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     const hidden = await pass.forward(true);
     const reference = await this.#reference?.forward(given);
     const topNumbers = this.#options.referenceTop?.numbersOf(given);
-    const hiddenGradient = pass.outputGradient(hidden.dims);
+    const hiddenGradient = this.#workspace.float32("hidden.gradient.0", hidden.dims);
     const { result } = await this.#head({ program, batch, hidden, reference, topNumbers, training: { gradientScale, hiddenGradient } });
     await pass.backward(hiddenGradient, this.#gradients);
     this.#gradients.finish();
@@ -93,7 +96,7 @@ export class SegmentedTrainingEngine implements TrainingEngine {
   }
 
   #pass(of: Pick<ModelPassOptions, "batch" | "layout" | "program" | "chunks" | "seed">): ModelPass {
-    return new ModelPass({ ...of, contexts: this.#contexts, store: this.#options.store, workspace: this.#workspace });
+    return new ModelPass({ ...of, contexts: this.#contexts, store: this.#options.store, memory: this.#memory });
   }
 
   /** Global L2 norm of the accumulated gradients. */
@@ -176,8 +179,8 @@ export class SegmentedTrainingEngine implements TrainingEngine {
       const rows = this.#gatherRows("head.rows", hidden, positions);
       const labels = takesAll ? batch.targetLabels : batch.targetLabels.subarray(start, start + n);
       const weights = batch.targetWeights?.slice(start, start + labels.length) ?? new Float32Array(labels.length).fill(1);
-      const inputs: Record<string, HostTensor> = {
-        ...parameterInputs(program.head, program.head.forwardGraph, store),
+      const inputs: Record<string, Tensor> = {
+        ...(await parameterInputs(program.head, program.head.forwardGraph, { store, memory: this.#memory })),
         ...headTargets(batch),
         rows,
         labels: int64(labels, [labels.length]),
@@ -212,7 +215,7 @@ export class SegmentedTrainingEngine implements TrainingEngine {
       if (rowGradients && hiddenGradient) {
         for (let i = 0; i < n; i++) hiddenGradient.set(rowGradients.subarray(i * C, (i + 1) * C), batch.targetPositions[start + i]! * C);
       }
-      if (training) this.#gradients.addAll(outputs, (local) => program.head.segment.parameters.get(local)!.name, gradients);
+      if (training) this.#gradients.addAll(outputs, (local) => program.head.segment.parameters.get(local)!.name);
     }
     return { result: { lossSum, correct, tokens }, perTarget, predictions };
   }

@@ -16,6 +16,7 @@ import { type Dim, dim } from "../tensor/shape.ts";
 import { differentiateSegment } from "./differentiate-segment.ts";
 import { gradientOutputs } from "./parameter-gradients.ts";
 import { type ParameterStore, storageIn } from "./parameter-store.ts";
+import { compileToStay, type SegmentExecutable } from "./pass-memory.ts";
 import { buildReferenceLogits, type ReferenceModel } from "./reference-model.ts";
 import type { TopPredictions } from "./top-predictions.ts";
 
@@ -38,9 +39,14 @@ export interface ProgramOptions {
 
 export interface CompiledSegment {
   readonly segment: Segment;
-  readonly forward: Executable;
+  readonly forward: SegmentExecutable;
   readonly forwardGraph: Graph;
-  readonly backward?: { readonly executable: Executable; readonly graph: Graph; readonly kept: readonly string[] };
+  readonly backward?: { readonly executable: SegmentExecutable; readonly graph: Graph; readonly kept: readonly string[] };
+}
+
+/** What the head gives is for the host. */
+export interface CompiledHead extends Omit<CompiledSegment, "forward" | "backward"> {
+  readonly forward: Executable;
 }
 
 /** One stack, from token ids to the last hidden state. */
@@ -58,7 +64,7 @@ export interface Body {
 
 export interface TrainingProgram extends Body {
   /** rows, labels, weights, gradientScale (, referenceRows) -> lossSum, correct, targetLosses (, rows.gradient, gradients). */
-  readonly head: CompiledSegment;
+  readonly head: CompiledHead;
 }
 
 /** How many chunks the queries of each stack are cut into. */
@@ -164,16 +170,16 @@ const trainsAny = (segment: Segment, trains: (name: string) => boolean): boolean
 async function compileSegment(backend: Backend, options: Parameters<typeof differentiateSegment>[0]): Promise<CompiledSegment> {
   const segment = { ...options.segment, graph: mergeProducts(options.segment.graph) };
   const { forward, backward } = differentiateSegment({ ...options, segment });
-  const compiled = { segment, forwardGraph: forward, forward: await backend.compile(forward, { name: `${segment.name} forward` }) };
+  const compiled = { segment, forwardGraph: forward, forward: await compileToStay(backend, forward, { name: `${segment.name} forward` }) };
   if (!backward) return compiled;
-  const executable = await backend.compile(backward.graph, { name: `${segment.name} backward`, keepsMemory: true });
+  const executable = await compileToStay(backend, backward.graph, { name: `${segment.name} backward`, keepsMemory: true });
   return { ...compiled, backward: { ...backward, executable } };
 }
 
 async function compileHead(
   { backend, method, objective, objectiveConfig, reference, referenceTop }: ProgramOptions,
   { context, needsRowGradient, evaluates }: { context: SegmentContext; needsRowGradient: boolean; evaluates: boolean },
-): Promise<CompiledSegment> {
+): Promise<CompiledHead> {
   const targetsOf = (build: SegmentBuilder, size: Dim) => ({
     ...{ build, config: objectiveConfig },
     labels: build.graph.input("labels", { dtype: "int64", shape: [size] }),

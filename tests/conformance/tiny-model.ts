@@ -1,5 +1,6 @@
 /** Opens the small checkpoints under tests/conformance/reference and builds engines on them. */
 
+import type { Backend } from "../../src/backends/backend.ts";
 import { createOnnxBackend } from "../../src/backends/onnx/backend.ts";
 import { createRandom } from "../../src/base/random.ts";
 import { lookUp } from "../../src/base/registry.ts";
@@ -30,6 +31,8 @@ export const backend = createOnnxBackend({ runtime: (await loadOnnxRuntime()) as
 
 export interface OpenOptions {
   readonly folder: string;
+  /** The CPU where absent. */
+  readonly on?: Backend;
   attach(target: MethodTarget): AttachedMethod;
   /** adamw where it names none. */
   readonly optimizer?: Readonly<Record<string, unknown>>;
@@ -47,7 +50,7 @@ export interface OpenOptions {
 const plainObjective = { objective: causalLm as Objective, config: { name: "causal-lm", labelSmoothing: 0 } as unknown };
 
 export async function openTinyModel(options: OpenOptions) {
-  const { folder, attach, activationCheckpointing = "none", objective = plainObjective } = options;
+  const { folder, attach, on = backend, activationCheckpointing = "none", objective = plainObjective } = options;
   const checkpoint = await openCheckpoint(openFolder(folder));
   const bare = createModel(checkpoint.config, { holds: (tensor) => findTensor(checkpoint, tensor) !== undefined });
   const model = options.head ? withLabelHead(bare, options.head) : bare;
@@ -66,12 +69,12 @@ export async function openTinyModel(options: OpenOptions) {
     method,
     ...{ source, quantised },
     random: createRandom(1),
-    storable: backend.storable,
+    storable: on.storable,
     grouping: createGrouping(config),
   });
-  const optimizerOnGroups = await createOptimizerOnGroups({ backend, optimizer, config, groups: store.groups });
+  const optimizerOnGroups = await createOptimizerOnGroups({ backend: on, optimizer, config, groups: store.groups });
   const engine = new SegmentedTrainingEngine({
-    ...{ backend, model, method, regularisers: [], store, activationCheckpointing },
+    ...{ backend: on, model, method, regularisers: [], store, activationCheckpointing },
     ...{ objective: objective.objective, objectiveConfig: objective.config },
     reference: options.reference?.({ model, method, store }),
     referenceTop: options.referenceTop,

@@ -61,7 +61,7 @@ interface TokenizerSources {
 export function createTokenizer({ definition, config, chatTemplate, name }: TokenizerSources): Tokenizer {
   let inner: HuggingFaceTokenizer;
   try {
-    inner = new HuggingFaceTokenizer(definition, config);
+    inner = new HuggingFaceTokenizer({ ...definition, post_processor: withoutByteLevel(definition.post_processor) }, config);
   } catch (error) {
     throw new CheckpointError(
       `${name}/tokenizer.json cannot be used: ${(error as Error).message}. Save it again with a current version of the tokenizers library.`,
@@ -111,6 +111,15 @@ export function createTokenizer({ definition, config, chatTemplate, name }: Toke
       return modelKind === "WordPiece" ? text.startsWith("##") : !/^[\u0120\u2581]/.test(text);
     },
   };
+}
+
+/** Of offsets only; but the library forgets the second of two texts in it. */
+function withoutByteLevel(processor: unknown): unknown {
+  const { type, processors } = (processor ?? {}) as { readonly type?: string; readonly processors?: readonly unknown[] };
+  if (type === "ByteLevel") return null;
+  if (type !== "Sequence" || !processors) return processor ?? null;
+  const others = processors.map(withoutByteLevel).filter((kept) => kept !== null);
+  return others.length === 0 ? null : { type, processors: others };
 }
 
 /** `chat_template` may be one template or a list of named ones. */
