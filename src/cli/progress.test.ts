@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
-import type { StepEvent } from "../trainers/supervised.ts";
+import type { RunStepEvent } from "../runs/train-run.ts";
 import { createProgress, createTimeLeft, formatBar, formatEvaluation, formatPlainLine, formatProgressLine } from "./progress.ts";
 
-const event = (step: number): StepEvent => ({
+const event = (step: number): RunStepEvent => ({
   ...{ step, totalSteps: 500, epoch: 0, loss: 2.34123, learningRate: 1.8e-4, gradientNorm: 1 },
   ...{ tokens: 512, tokensPerSecond: 1234, memoryBytes: 512e6 },
 });

@@ -1,7 +1,6 @@
 /** How training looks in the terminal: one line that changes in place, or plain lines where the output is a file or a pipe. */
 import { formatBytes, formatDuration, formatNumber } from "../base/units.ts";
-import type { ValidationEvent } from "../runs/train-run.ts";
-import type { StepEvent } from "../trainers/supervised.ts";
+import type { RunStepEvent, ValidationEvent } from "../runs/train-run.ts";
 import type { TrainMessage } from "./train-in-worker.ts";
 
 /** The part of a terminal's stream that is needed. */
@@ -50,7 +49,7 @@ export function createProgress({
     log(text);
     if (line !== "") draw();
   };
-  const showStep = (event: StepEvent): void => {
+  const showStep = (event: RunStepEvent): void => {
     const secondsLeft = timer.after(event);
     const isLast = event.step === event.totalSteps;
     if (isTerminal) {
@@ -82,7 +81,7 @@ export function createTimeLeft(now: () => number) {
   let last: { readonly step: number; readonly at: number } | undefined;
   let perStep = Number.POSITIVE_INFINITY;
   return {
-    after({ step, totalSteps }: Pick<StepEvent, "step" | "totalSteps">): number {
+    after({ step, totalSteps }: Pick<RunStepEvent, "step" | "totalSteps">): number {
       const at = now();
       if (last && step > last.step) {
         const seconds = (at - last.at) / 1000 / (step - last.step);
@@ -95,7 +94,7 @@ export function createTimeLeft(now: () => number) {
 }
 
 /** "━━━━╌╌╌╌ 120/500  loss 2.341  lr 1.8e-4  1,234 tok/s  512 MB  3m 12s left", cut to the columns: first the bar goes, then what stands last but one. */
-export function formatProgressLine(event: StepEvent, { secondsLeft, columns }: { secondsLeft: number; columns: number }): string {
+export function formatProgressLine(event: RunStepEvent, { secondsLeft, columns }: { secondsLeft: number; columns: number }): string {
   // The last column stays free: some terminals wrap as soon as it is filled.
   const room = columns - 1;
   const [steps, ...rest] = facts(event);
@@ -107,7 +106,7 @@ export function formatProgressLine(event: StepEvent, { secondsLeft, columns }: {
 }
 
 /** "step 120/500  loss 2.341  lr 1.8e-4  1,234 tok/s  512 MB  3m 12s left" */
-export const formatPlainLine = (event: StepEvent, secondsLeft: number): string =>
+export const formatPlainLine = (event: RunStepEvent, secondsLeft: number): string =>
   ["step", [...facts(event), timeLeft(secondsLeft)].join("  ")].join(" ");
 
 export function formatEvaluation({ step, loss, tokenAccuracy, isBest, isOfLabels }: ValidationEvent): string {
@@ -121,7 +120,7 @@ export function formatBar(share: number, width: number): string {
   return "━".repeat(filled) + "╌".repeat(width - filled);
 }
 
-const facts = ({ step, totalSteps, loss, learningRate, tokensPerSecond, memoryBytes }: StepEvent): string[] => [
+const facts = ({ step, totalSteps, loss, learningRate, tokensPerSecond, memoryBytes }: RunStepEvent): string[] => [
   `${String(step).padStart(String(totalSteps).length)}/${totalSteps}`,
   `loss ${loss.toFixed(4)}`,
   `lr ${formatNumber(learningRate, 3)}`,

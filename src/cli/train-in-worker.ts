@@ -2,8 +2,7 @@
 import { Worker } from "node:worker_threads";
 import { CheckpointError, ConfigError, TunesmithError } from "../base/errors.ts";
 import type { RunConfig } from "../runs/config.ts";
-import type { TrainRunResult, ValidationEvent } from "../runs/train-run.ts";
-import type { StepEvent } from "../trainers/supervised.ts";
+import type { RunStepEvent, TrainRunResult, ValidationEvent } from "../runs/train-run.ts";
 
 /** What the worker is started with. */
 export interface TrainJob {
@@ -14,7 +13,7 @@ export interface TrainJob {
 
 export type TrainMessage =
   | { readonly kind: "prepared"; readonly lines: readonly string[] }
-  | { readonly kind: "step"; readonly event: StepEvent }
+  | { readonly kind: "step"; readonly event: RunStepEvent }
   | { readonly kind: "evaluation"; readonly event: ValidationEvent }
   | { readonly kind: "notice"; readonly text: string }
   | { readonly kind: "result"; readonly result: TrainRunResult }

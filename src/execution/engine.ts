@@ -35,5 +35,4 @@ export interface TrainingEngine {
   /** Views of the live state; copy what must not change. */
   readState(): EngineState;
   writeState(state: EngineState): void;
-  memoryBytes(): number;
 }

@@ -156,6 +156,7 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     return [...graphs.values()].reduce((sum, bytes) => sum + bytes, 0);
   }
 
+  /** Of the tensors that live between calls. */
   memoryBytes(): number {
     const { store, optimizer } = this.#options;
     return store.frozenBytes + store.trainedBytes + (optimizer?.stateBytes ?? 0) + this.#workspace.sizeBytes;

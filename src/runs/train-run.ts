@@ -39,9 +39,14 @@ export interface ValidationEvent extends EvaluationEvent {
   readonly isOfLabels: boolean;
 }
 
+export interface RunStepEvent extends StepEvent {
+  /** Peak of the process so far. */
+  readonly memoryBytes: number;
+}
+
 export interface TrainRunEvents {
   onPrepared?(prepared: PreparedRun): void;
-  onStep?(event: StepEvent): void;
+  onStep?(event: RunStepEvent): void;
   onEvaluation?(event: ValidationEvent): void;
   onNotice?(message: string): void;
 }
@@ -132,7 +137,7 @@ export async function runTraining({ config, environment, resume, signal, events 
           ...(event.penalty !== undefined && { weight_penalty: event.penalty }),
           ...{ tokens_per_second: event.tokensPerSecond, memory_mb: environment.peakMemoryBytes() / 1e6 },
         });
-        events.onStep?.(event);
+        events.onStep?.({ ...event, memoryBytes: environment.peakMemoryBytes() });
       },
       onEvaluation(event) {
         const ofTokens = { eval_perplexity: Math.exp(event.loss), eval_token_accuracy: event.tokenAccuracy };

@@ -54,7 +54,6 @@ export interface StepEvent {
   readonly tokens: number;
   /** Of the weights, beside the loss; absent where there is none. */
   readonly penalty?: number;
-  readonly memoryBytes: number;
 }
 export interface EvaluationEvent {
   readonly step: number;
@@ -111,7 +110,7 @@ export async function trainSupervised(options: SupervisedOptions): Promise<Train
       batchIndex: state.batchIndex + micro.length,
       ...observeLoss(state, { ...result, step: state.step + 1 }),
     };
-    events.onStep?.({ step: state.step, totalSteps, epoch: state.epoch, ...result, memoryBytes: engine.memoryBytes() });
+    events.onStep?.({ step: state.step, totalSteps, epoch: state.epoch, ...result });
 
     const last = state.step === totalSteps;
     const interrupted = options.signal?.aborted === true;

@@ -59,7 +59,7 @@ function renderCharts(metrics: readonly MetricsRow[]): string {
   return [
     renderChart({
       title: "Loss",
-      unit: "nats per token",
+      unit: "nats per target",
       series: [
         { label: "training", points: column("loss"), smooth: true },
         { label: "validation", points: column("eval_loss"), dots: true },
