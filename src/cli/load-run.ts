@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { CheckpointError, ConfigError } from "../base/errors.ts";
 import { readAdapter } from "../execution/adapter-files.ts";
 import { type LoadedModel, openModel } from "../execution/loaded-model.ts";
-import { headOfCheckpoint } from "../export/config-json.ts";
+import { headOfCheckpoint, isBare } from "../export/config-json.ts";
+import { createModel } from "../models/families/registry.ts";
 import { readJson } from "../models/weights/checkpoint.ts";
 import { isFolder, openFolder } from "../platform/node/files.ts";
 import { bindAgain, taskFile } from "../runs/bind-task.ts";
@@ -69,9 +70,13 @@ async function findTask({ basePath, adapterPath, defaultTask }: TaskPlaces): Pro
     if (await folder.has(taskFile)) return bindAgain(await readJson(folder, taskFile), config);
   }
   const name = headOfCheckpoint(config);
-  const chosen = name ? { name } : defaultTask;
-  return chosen && bindAgain(chosen, config);
+  const chosen = name ? { name } : (defaultTask ?? (isBareEncoder(config) && { name: "sentence-embeddings" }));
+  return chosen ? bindAgain(chosen, config) : undefined;
 }
+
+/** An encoder without a head for words: what it says of a text is what its tokens have become. */
+const isBareEncoder = (config: Readonly<Record<string, unknown>>): boolean =>
+  isBare(config) && createModel(config).maskKind(0).isBidirectional === true;
 
 interface TaskPlaces extends Pick<ModelChoice, "defaultTask"> {
   readonly basePath: string;

@@ -24,3 +24,9 @@ export function headOfCheckpoint({ architectures }: Readonly<Record<string, unkn
   const [given] = Array.isArray(architectures) ? (architectures as string[]) : [];
   return (Object.keys(classEnd) as LabelHeadName[]).find((name) => classEnd[name].startsWith("For") && given?.endsWith(classEnd[name]));
 }
+
+/** True for a checkpoint that was saved without a head: its class is the family's name and `Model`. */
+export function isBare({ architectures }: Readonly<Record<string, unknown>>): boolean {
+  const [given] = Array.isArray(architectures) ? (architectures as string[]) : [];
+  return given !== undefined && /Model$/.test(given) && !/(LMHead|DoubleHeads)Model$/.test(given);
+}

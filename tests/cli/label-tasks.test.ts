@@ -119,6 +119,9 @@ describe("tasks over labels from the command line", () => {
     const dot = (x: number[], y: number[]): number => x.reduce((sum, value, i) => sum + value * y[i]!, 0);
     expect(dot(a!, a!)).toBeCloseTo(1, 5);
     expect(dot(a!, b!)).toBeGreaterThan(dot(a!, c!));
+    const [merged, onnx] = [join(folder, "embeddings-merged"), join(folder, "embeddings-onnx")];
+    expect((await runCli(["export", run, merged])).code).toBe(0);
+    expect((await runCli(["export", merged, onnx, "--format", "onnx"])).stdout).toMatch(/onnx\/model\.onnx/);
   });
 
   it("embeds with a model that was trained for no task", async () => {

@@ -3,18 +3,32 @@
  * those of the field's ONNX exports (Hugging Face Optimum's names, which transformers.js reads). Parameters are inputs
  * under their names in the checkpoint.
  */
-import { computeRotaryTables, type RotaryConfig } from "../../models/layers/rotary.ts";
+import { computeRotaryTables, type RotaryConfig, shortRotaryLength } from "../../models/layers/rotary.ts";
 import type { EmbeddingInput, EncoderOutput, KeyValues, MaskKind, Model, Stack } from "../../models/model.ts";
 import { type ModelHooks, type ParameterSpec, SegmentBuilder } from "../../models/segment-builder.ts";
 import type { ParameterStorage } from "../../models/storage.ts";
 import { Graph, type TensorType, type Value } from "../../tensor/graph.ts";
-import { constant, equal, gather, greaterOrEqual, less, logicalAnd, range, reshape, slice, sub, where } from "../../tensor/ops/index.ts";
+import {
+  cast,
+  constant,
+  equal,
+  gather,
+  greaterOrEqual,
+  less,
+  logicalAnd,
+  range,
+  reduceMax,
+  reshape,
+  slice,
+  sub,
+  where,
+} from "../../tensor/ops/index.ts";
 import { addDims, type Dim, dim, subtractDims } from "../../tensor/shape.ts";
 
 /** transformers.js fills a size of this name with the number of rows, and others of a cache with 0. */
 export const batchSize: Dim = dim("batch_size");
 
-/** Rotary tables stand in the file, so contexts beyond this are not offered; scalings that depend on the length at hand are those of this length. */
+/** Rotary tables stand in the file, so contexts beyond this are not offered. */
 const longestTable = 32_768;
 
 export interface WholeGraphOptions {
@@ -85,7 +99,7 @@ export class WholeGraphBuilder implements WholeGraph {
     const { positionIds } = tokens;
     const T = tokens.inputIds.shape[1]!;
     const sizes = { queries: T, keys: addDims(cache?.tokens ?? 0, T) };
-    const rotaryOf = this.#rotaryTables(stack);
+    const rotaryOf = this.#rotaryTables(stack, positionIds);
     const masks = new Map<string, Value>();
     const maskOf = (kind: MaskKind): Value => {
       const key = JSON.stringify(kind);
@@ -118,15 +132,25 @@ export class WholeGraphBuilder implements WholeGraph {
   }
 
   /** The tables of each kind of rotary positions, made when the first layer asks for them. */
-  #rotaryTables(stack: Stack): (config: RotaryConfig | undefined) => { cos: Value; sin: Value } | undefined {
+  #rotaryTables(stack: Stack, positionIds: Value): (config: RotaryConfig | undefined) => { cos: Value; sin: Value } | undefined {
     const length = Math.min(stack.maxPositionEmbeddings, longestTable);
     const made = new Map<RotaryConfig, { cos: Value; sin: Value }>();
     return (config) => {
       if (!config || made.has(config)) return config && made.get(config);
-      const { half, cos, sin } = computeRotaryTables(config, { length, sequenceLength: length });
+      const short = shortRotaryLength(config) ?? length;
+      const kinds = [...new Set([Math.min(short, length), length])].map((sequenceLength) =>
+        computeRotaryTables(config, { length, sequenceLength }),
+      );
+      const { half } = kinds[0]!;
+      const isLong = kinds.length > 1 && reachesPosition(positionIds, short);
       const name = `rotary.${made.size === 0 ? "" : `${made.size}.`}`;
-      const table = (part: string, data: Float32Array): Value => this.#table(`${name}${part}`, { dims: [length, half], data });
-      made.set(config, { cos: table("cos", cos), sin: table("sin", sin) });
+      const table = (part: "cos" | "sin"): Value => {
+        const data = new Float32Array(kinds.length * length * half);
+        for (const [kind, tables] of kinds.entries()) data.set(tables[part], kind * length * half);
+        if (!isLong) return this.#table(`${name}${part}`, { dims: [length, half], data });
+        return reshape(gather(this.#table(`${name}${part}`, { dims: [2, length * half], data }), isLong), [length, half]);
+      };
+      made.set(config, { cos: table("cos"), sin: table("sin") });
       return made.get(config);
     };
   }
@@ -142,6 +166,14 @@ export class WholeGraphBuilder implements WholeGraph {
     const notBelow = where(less(distance, int64(-far)), int64(-far), distance);
     return gather(table, sub(where(less(int64(far), notBelow), int64(far), notBelow), int64(-far)));
   }
+}
+
+/** int64, of no dimensions: 1 if a token stands at this position or behind it, else 0. */
+function reachesPosition(positionIds: Value, position: number): Value {
+  const { graph } = positionIds;
+  const farthest = cast(reduceMax(cast(positionIds, "float32"), [0, 1]), "int64");
+  const int64 = (value: number): Value => constant(graph, value, "int64");
+  return where(less(farthest, int64(position)), int64(0), int64(1));
 }
 
 interface Sizes {

@@ -86,6 +86,10 @@ export function computeRotaryTables(
   return { half, cos, sin };
 }
 
+/** Texts up to this length have other tables than longer ones; undefined in scalings where all up to the trained length share theirs. */
+export const shortRotaryLength = (config: RotaryConfig): number | undefined =>
+  rotaryScaling(config) === longrope ? numberOf(config, "original_max_position_embeddings") : undefined;
+
 function rotaryScaling(config: RotaryConfig): Scaling {
   const type = String(config.ropeScaling?.rope_type ?? config.ropeScaling?.type ?? "default");
   const scaling = scalings[type];
