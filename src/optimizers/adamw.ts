@@ -13,15 +13,19 @@ const configSchema = z.strictObject({
 export const adamwRule = {
   works: "on elements",
   state: (shape) => ({ expAvg: { shape }, expAvgSq: { shape } }),
-  hyperValues: ({ beta1, beta2 }, { step, learningRate, weightDecay }) => ({
-    stepSize: learningRate / (1 - beta1 ** step),
-    inverseRootCorrection: 1 / Math.sqrt(1 - beta2 ** step),
-    decay: 1 - learningRate * weightDecay,
-  }),
-  buildUpdate({ parameter, gradient, state, hyper }, { beta1, beta2, epsilon }) {
+  // The correction of the second moment is taken out of the root, into step size and epsilon: one pass over the weights less.
+  hyperValues({ beta1, beta2, epsilon }, { step, learningRate, weightDecay }) {
+    const rootCorrection = Math.sqrt(1 - beta2 ** step);
+    return {
+      stepSize: (learningRate * rootCorrection) / (1 - beta1 ** step),
+      epsilon: epsilon * rootCorrection,
+      decay: 1 - learningRate * weightDecay,
+    };
+  },
+  buildUpdate({ parameter, gradient, state, hyper }, { beta1, beta2 }) {
     const expAvg = add(mul(state.expAvg!, beta1), mul(gradient, 1 - beta1));
     const expAvgSq = add(mul(state.expAvgSq!, beta2), mul(mul(gradient, gradient), 1 - beta2));
-    const denominator = add(mul(sqrt(expAvgSq), hyper.inverseRootCorrection!), epsilon);
+    const denominator = add(sqrt(expAvgSq), hyper.epsilon!);
     const moved = sub(mul(parameter, hyper.decay!), mul(div(expAvg, denominator), hyper.stepSize!));
     return { parameter: moved, state: { expAvg, expAvgSq } };
   },
