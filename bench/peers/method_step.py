@@ -15,6 +15,9 @@ import peft
 import torch
 import transformers
 
+# PEFT 0.21 asks for a method that transformers 5.18 no longer has; training does not call it.
+transformers.GenerationMixin._prepare_encoder_decoder_kwargs_for_generation = None
+
 CLASSES = {
     "causal-lm": (transformers.AutoModelForCausalLM, "CAUSAL_LM"),
     "masked-lm": (transformers.AutoModelForMaskedLM, None),
@@ -25,7 +28,7 @@ LINEAR = {
     "llama": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
     "gpt2": ["c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"],
     "qwen3_moe": ["q_proj", "k_proj", "v_proj", "o_proj"],
-    "bert": ["query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense"],
+    "bert": ["query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense", "transform.dense"],
     "t5": ["q", "k", "v", "o", "wi", "wo"],
 }
 IA3 = {"bert": (["key", "value", "output.dense"], ["output.dense"])}
@@ -54,7 +57,8 @@ def prepare(model, method, task):
         layers = max(int(part) for name, _ in model.named_parameters() for part in name.split(".") if part.isdigit()) + 1
         last = {str(layers - 1), str(layers - 2)}
         for name, parameter in model.named_parameters():
-            parameter.requires_grad = name.endswith(".bias") if method == "bitfit" else bool(last & set(name.split("."))) or ".ln_f." in name or name == "model.norm.weight"
+            in_last = not name.startswith("encoder.") and bool(last & set(name.split("."))) or ".ln_f." in name or name == "model.norm.weight"
+            parameter.requires_grad = name.endswith(".bias") if method == "bitfit" else in_last
         return model
     return peft.get_peft_model(model, peft_config(method, task, model.config.model_type))
 

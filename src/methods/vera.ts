@@ -59,7 +59,8 @@ export const vera = defineMethod({
           const A = slice(build.parameter(projectionA), 1, { start: 0, size: linear.inFeatures });
           const B = slice(build.parameter(projectionB), 0, { start: 0, size: linear.outFeatures });
           const inner = build.graph.keep(matmul(build.dropout(input, config.veraDropout), A, { transposeB: true }));
-          const spread = matmul(mul(inner, build.parameter(linear.d)), B, { transposeB: true });
+          // Kept for the gradient of b: to make it again would be a third product as large as the other two.
+          const spread = build.graph.keep(matmul(mul(inner, build.parameter(linear.d)), B, { transposeB: true }));
           return add(output, mul(spread, build.parameter(linear.b)));
         },
       },
