@@ -21,13 +21,15 @@ export interface PassMemory {
   readonly isHost: boolean;
   /** What results of this name are written into; undefined where they get memory of the device. */
   slot(name: string, dims: readonly number[]): HostTensor | undefined;
-  /** For as long as the engine lives: a tensor that does not change. */
+  /** Until `dispose`: a tensor that does not change. */
   resident(name: string, tensor: HostTensor): Promise<Tensor>;
   /** For several graphs; the caller releases it. */
   bring(tensor: HostTensor): Promise<Tensor>;
   toHost(tensor: Tensor): Promise<HostTensor>;
   /** Nothing reads this tensor any more. */
   release(tensor: Tensor): void;
+  /** Gives back what is resident. */
+  dispose(): Promise<void>;
 }
 
 export const createPassMemory = ({ deviceMemory }: Pick<Backend, "deviceMemory">, workspace: Workspace): PassMemory =>
@@ -40,6 +42,7 @@ const inSlots = (workspace: Workspace): PassMemory => ({
   bring: async (tensor) => tensor,
   toHost: async (tensor) => tensor as HostTensor,
   release: () => {},
+  dispose: async () => {},
 });
 
 function onDevice(memory: DeviceMemory): PassMemory {
@@ -55,6 +58,10 @@ function onDevice(memory: DeviceMemory): PassMemory {
     toHost: async (tensor) => (isOnDevice(tensor) ? memory.download(tensor) : tensor),
     release(tensor) {
       if (isOnDevice(tensor)) tensor.dispose();
+    },
+    async dispose() {
+      for (const tensor of await Promise.all(residents.values())) tensor.dispose();
+      residents.clear();
     },
   };
 }

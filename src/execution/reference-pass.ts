@@ -48,6 +48,7 @@ export class ReferencePass {
       for (const { forward } of segments) await forward.dispose();
     }
     this.#bodies.clear();
+    await this.#memory.dispose();
   }
 }
 

@@ -76,7 +76,7 @@ export class StackPass {
         const local = denseGradientOf(name);
         const given = isInputGradient(name)
           ? this.#slot(name === hiddenGradient ? `${name}.${this.#otherSlot(current)}` : name, evaluateShape(shape, this.#bindings))
-          : local !== undefined && this.#writesToHost
+          : local !== undefined && memory.isHost
             ? accumulators.target(parameterOf(local))
             : undefined;
         if (given) outputs[name] = given;
@@ -125,10 +125,6 @@ export class StackPass {
   #otherSlot(current: Tensor): 0 | 1 {
     const zero = this.#slot("hidden.gradient.0", current.dims);
     return zero && !isOnDevice(current) && current.data.buffer === zero.data.buffer ? 1 : 0;
-  }
-
-  get #writesToHost(): boolean {
-    return this.#options.memory.isHost;
   }
 
   async #bring(context: Record<string, HostTensor>): Promise<Record<string, Tensor>> {

@@ -5,6 +5,7 @@ import { documentsOf } from "../data/batches.ts";
 import { atRow, checkIds, type Dataset, readRow, type SourceRow } from "../data/dataset.ts";
 import type { DataFormat, Sample } from "../data/formats/format.ts";
 import { chooseFormat } from "../data/formats/registry.ts";
+import { text } from "../data/formats/text.ts";
 import type { PrepareTaskOptions, TaskInput } from "./task.ts";
 
 /** Samples of one kind. */
@@ -96,4 +97,21 @@ export function textOf({ row, at }: SourceRow, column: string): string {
 export function requireRoom(room: number, { maxLength, forWhat }: { maxLength: number; forWhat: string }): void {
   if (room < 1)
     throw new ConfigError(`data.maxLength: ${maxLength} leaves no room for ${forWhat}. Raise it, or train fewer virtual tokens.`);
+}
+
+/** Plain texts as tokens, without special ones, one row after the other. @throws DataError naming the row, if one cannot be read */
+export function tokenizeTexts(
+  rows: readonly SourceRow[],
+  { tokenizer, model, format: name }: Pick<PrepareTaskOptions, "tokenizer" | "model" | "format">,
+): { readonly format: DataFormat; readonly texts: Iterable<{ readonly at: string; readonly ids: Int32Array }> } {
+  const format = formatOf(rows, name, [text]);
+  function* texts() {
+    for (const source of rows) {
+      const sample = readRow(format, source) as SampleOf<"text">;
+      const ids = Int32Array.from(tokenizer.encode(sample.text));
+      checkIds({ inputIds: ids }, { at: source.at, vocabSize: model.vocabSize });
+      yield { at: source.at, ids };
+    }
+  }
+  return { format, texts: texts() };
 }

@@ -3,12 +3,11 @@ import { z } from "zod";
 import { CheckpointError, DataError, UnsupportedError } from "../base/errors.ts";
 import type { TokenizedExample } from "../data/batch.ts";
 import { sameToken } from "../data/collators.ts";
-import { checkIds, type Dataset, readRow, type SourceRow } from "../data/dataset.ts";
-import { chooseFormat } from "../data/formats/registry.ts";
+import type { Dataset, SourceRow } from "../data/dataset.ts";
 import { text } from "../data/formats/text.ts";
 import { maskTokens } from "../data/masking.ts";
 import type { Tokenizer } from "../data/tokenizers/tokenizer.ts";
-import { requireRoom } from "./examples.ts";
+import { requireRoom, tokenizeTexts } from "./examples.ts";
 import type { PrepareTaskOptions, Task } from "./task.ts";
 
 const configSchema = z.strictObject({
@@ -56,25 +55,19 @@ export const maskedLm = {
 } as const satisfies Task<Config>;
 
 /** Texts with the checkpoint's special tokens, cut into pieces of the greatest length. */
-function prepare(rows: readonly SourceRow[], { tokenizer, model, maxLength, format: name }: PrepareTaskOptions): Dataset {
+function prepare(rows: readonly SourceRow[], options: PrepareTaskOptions): Dataset {
+  const { tokenizer, maxLength } = options;
   if (tokenizer.maskTokenId === undefined)
     throw new CheckpointError(
       "the tokenizer has no mask token (mask_token in tokenizer_config.json), which hidden tokens are replaced with. Use the tokenizer that belongs to the model.",
     );
-  const format = chooseFormat(
-    name,
-    rows.map(({ row }) => row),
-    formats,
-  );
+  const { format, texts } = tokenizeTexts(rows, options);
   const { ids: empty } = tokenizer.encodeDocument("");
   const [before, after] = [empty.slice(0, Math.ceil(empty.length / 2)), empty.slice(Math.ceil(empty.length / 2))];
   const room = maxLength - empty.length;
   requireRoom(room, { maxLength, forWhat: "hidden tokens" });
   const examples: TokenizedExample[] = [];
-  for (const source of rows) {
-    const sample = readRow(format, source);
-    const ids = tokenizer.encode((sample as { text: string }).text);
-    checkIds({ inputIds: Int32Array.from(ids) }, { at: source.at, vocabSize: model.vocabSize });
+  for (const { ids } of texts) {
     for (let start = 0; start < ids.length; start += room) {
       const inputIds = Int32Array.of(...before, ...ids.slice(start, start + room), ...after);
       examples.push({ inputIds, labels: inputIds });

@@ -3,12 +3,12 @@ import { z } from "zod";
 import { CheckpointError, ConfigError, DataError, UnsupportedError } from "../base/errors.ts";
 import type { TokenizedExample } from "../data/batch.ts";
 import { sameToken } from "../data/collators.ts";
-import { atRow, checkIds, type Dataset, readRow, type SourceRow } from "../data/dataset.ts";
-import { chooseFormat } from "../data/formats/registry.ts";
+import type { Dataset, SourceRow } from "../data/dataset.ts";
 import { text } from "../data/formats/text.ts";
 import { type CorruptionTokens, corruptSpans, countNoise, longestText } from "../data/span-corruption.ts";
 import type { Tokenizer } from "../data/tokenizers/tokenizer.ts";
 import { decoderStartOf } from "./decoder-start.ts";
+import { tokenizeTexts } from "./examples.ts";
 import type { PrepareTaskOptions, Task } from "./task.ts";
 
 const configSchema = z.strictObject({
@@ -64,19 +64,12 @@ interface PrepareOptions extends PrepareTaskOptions, Omit<Config, "name">, Pick<
 
 /** Texts cut into pieces whose sources have the greatest length; nothing is hidden yet. */
 function prepare(rows: readonly SourceRow[], options: PrepareOptions): Dataset {
-  const { tokenizer, model, maxLength, sentinels } = options;
-  const format = chooseFormat(
-    options.format,
-    rows.map(({ row }) => row),
-    formats,
-  );
+  const { maxLength, sentinels } = options;
+  const { format, texts } = tokenizeTexts(rows, options);
   const longest = longestText(maxLength, options);
   const examples: TokenizedExample[] = [];
   let [tokens, supervisedTokens, droppedUnsupervised] = [0, 0, 0];
-  for (const source of rows) {
-    const sample = atRow(source.at, () => readRow(format, source));
-    const ids = Int32Array.from(tokenizer.encode((sample as { text: string }).text));
-    checkIds({ inputIds: ids }, { at: source.at, vocabSize: model.vocabSize });
+  for (const { at, ids } of texts) {
     for (let start = 0; start < ids.length; start += longest) {
       const piece = ids.slice(start, start + longest);
       // One token cannot be hidden and be seen.
@@ -87,7 +80,7 @@ function prepare(rows: readonly SourceRow[], options: PrepareOptions): Dataset {
       const { hidden, spans } = countNoise(piece.length, options);
       if (spans > sentinels.length)
         throw new ConfigError(
-          `${source.at}: ${piece.length} tokens have ${spans} hidden spans; the tokenizer has ${sentinels.length} sentinels (<extra_id_N>). Lower data.maxLength or task.noiseDensity, or raise task.meanNoiseSpanLength.`,
+          `${at}: ${piece.length} tokens have ${spans} hidden spans; the tokenizer has ${sentinels.length} sentinels (<extra_id_N>). Lower data.maxLength or task.noiseDensity, or raise task.meanNoiseSpanLength.`,
         );
       examples.push({ encoderInputIds: piece, inputIds: piece, labels: piece });
       supervisedTokens += hidden + spans + 1;

@@ -1,9 +1,9 @@
 /** On WebGPU: every task of every family with LoRA, and every method on one family of each kind. docs/support-webgpu.md is what ran. */
-import { afterAll, describe, expect, it } from "vitest";
+import { afterAll, expect, it } from "vitest";
 import { createOnnxBackend } from "../../src/backends/onnx/backend.ts";
 import { listDevices } from "../../src/backends/onnx/list-devices.ts";
 import { loadOnnxRuntime } from "../../src/platform/node/onnxruntime.ts";
-import { runCell } from "./cells.ts";
+import { describeCells } from "./describe-cells.ts";
 import { allMethods, SupportMatrix } from "./matrix.ts";
 
 const runtime = await loadOnnxRuntime();
@@ -22,15 +22,9 @@ function describeMatrix(matrix: SupportMatrix): void {
   const backend = createOnnxBackend({ runtime, provider: "webgpu" });
   afterAll(() => matrix.close());
 
-  describe.each(matrix.pairs)("$family, $task", ({ family, task, opened, bound }) => {
-    const chosen = allMethods.filter(({ name }) => name === "lora" || whole.includes(`${family} ${task}`));
-    it.each(chosen)("$name", async (method) => {
-      const result = await runCell({ family: opened, task: bound, method, backend });
-      if (result === "unfit") return;
-      expect(result.before).toBeGreaterThan(0);
-      expect(result.after).toBeLessThan(result.before);
-      matrix.add({ family, task }, method.name);
-    });
+  describeCells(matrix, {
+    backend,
+    methodsOf: ({ family, task }) => allMethods.filter(({ name }) => name === "lora" || whole.includes(`${family} ${task}`)),
   });
 
   it("is what docs/support-webgpu.md says", async () => {

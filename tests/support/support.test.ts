@@ -1,21 +1,13 @@
 /** Every method on every task of every family, on the CPU. The table in docs/support.md is what ran; `npx vitest run tests/support -u` writes it anew. */
-import { afterAll, describe, expect, it } from "vitest";
+import { afterAll, expect, it } from "vitest";
 import { backend } from "../conformance/tiny-model.ts";
-import { runCell } from "./cells.ts";
+import { describeCells } from "./describe-cells.ts";
 import { allMethods, SupportMatrix } from "./matrix.ts";
 
 const matrix = await SupportMatrix.open();
 afterAll(() => matrix.close());
 
-describe.each(matrix.pairs)("$family, $task", ({ family, task, opened, bound }) => {
-  it.each(allMethods)("$name", async (method) => {
-    const result = await runCell({ family: opened, task: bound, method, backend });
-    if (result === "unfit") return;
-    expect(result.before).toBeGreaterThan(0);
-    expect(result.after).toBeLessThan(result.before);
-    matrix.add({ family, task }, method.name);
-  });
-});
+describeCells(matrix, { backend, methodsOf: () => allMethods });
 
 it("is what docs/support.md says", async () => {
   const names = allMethods.map(({ name }) => name);

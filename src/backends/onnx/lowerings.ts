@@ -139,8 +139,7 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
   },
 
   range({ node, emitter, outputs }) {
-    const size = emitter.emit("Squeeze", [emitter.size(node.attributes.size as Dim)]);
-    emitter.emit("Range", [emitter.scalar(0, "int64"), size, emitter.scalar(1, "int64")], { outputs });
+    emitRange(emitter, node.attributes.size as Dim, outputs);
   },
 
   cast({ node, emitter, inputs: [x], outputs }) {
@@ -241,9 +240,9 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
 
   groupRows({ node, emitter, inputs: [groupOf], outputs: [order, sizes] }) {
     // Numbers that sort by group first and by row second, so that all differ.
-    const rows = emitter.size(node.inputs[0]!.shape[0]!);
-    const row = emitter.emit("Range", [emitter.scalar(0, "int64"), emitter.emit("Squeeze", [rows]), emitter.scalar(1, "int64")]);
-    const keys = emitter.emit("Add", [emitter.emit("Mul", [groupOf!, rows]), row]);
+    const [size] = node.inputs[0]!.shape as [Dim];
+    const rows = emitter.size(size);
+    const keys = emitter.emit("Add", [emitter.emit("Mul", [groupOf!, rows]), emitRange(emitter, size)]);
     emitter.emit("TopK", [keys, rows], { outputs: [emitter.fresh(), order!], attributes: { axis: 0, largest: 0 } });
     const groups = emitter.int64s([...Array(node.attributes.groups as number).keys()]);
     const isOf = emitter.emit("Equal", [emitter.emit("Unsqueeze", [groupOf!, emitter.int64s([1])]), groups]);
@@ -282,9 +281,7 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
     const shape = node.attributes.shape as Shape;
     const uint32 = { to: onnxDataType.uint32 };
     const key = emitMix(emitter, emitter.emit("Cast", [seed!], { attributes: uint32 }));
-    const one = emitter.scalar(1, "int64");
-    const total = emitter.emit("Squeeze", [emitter.size(sizeOf(shape))]);
-    const counter = emitter.emit("Cast", [emitter.emit("Range", [emitter.scalar(0, "int64"), total, one])], { attributes: uint32 });
+    const counter = emitter.emit("Cast", [emitRange(emitter, sizeOf(shape))], { attributes: uint32 });
     const hash = emitMix(emitter, emitter.emit("BitwiseXor", [counter, key]));
     const top = emitter.emit("BitShift", [hash, emitter.scalar(8, "uint32")], { attributes: { direction: "RIGHT" } });
     const unit = emitter.emit("Mul", [
@@ -294,6 +291,12 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
     emitter.reshape(unit, { from: [sizeOf(shape)], to: shape, outputs });
   },
 };
+
+/** int64 [size]: 0, 1, ... size - 1. */
+function emitRange(emitter: Emitter, size: Dim, outputs?: readonly string[]): string {
+  const end = emitter.emit("Squeeze", [emitter.size(size)]);
+  return emitter.emit("Range", [emitter.scalar(0, "int64"), end, emitter.scalar(1, "int64")], { ...(outputs && { outputs }) });
+}
 
 interface MaxOptions {
   readonly axes: readonly number[];
