@@ -136,7 +136,7 @@ function sizesOf({ inFeatures, outFeatures, bare }: AdaptedLinear) {
 function checkShape(name: string, { shape }: ParameterData, expected: readonly number[]): void {
   if (shape.join() === expected.join()) return;
   throw new CheckpointError(
-    `${name} is [${shape.join(", ")}], this base needs [${expected.join(", ")}]: the adapter was made for another base. Use the base that adapter_config.json names.`,
+    `the adapter does not fit this base model: ${name} is [${shape.join(", ")}], this base needs [${expected.join(", ")}]. Use the base that adapter_config.json names.`,
   );
 }
 
