@@ -83,7 +83,7 @@ export const prefixTuning = defineMethod({
         }),
         fileName: (name) => name,
         pack: (tensors) => new Map([[promptName, joinLayers(sizes, encoder, tensors)]]),
-        unpack: (tensors) => splitLayers(sizes, tensors),
+        unpack: (tensors, { token_dim: tokenDim }) => splitLayers(sizes, { tensors, width: tokenDim ?? width }),
       },
     };
   },
@@ -157,14 +157,16 @@ function joinLayers(sizes: Sizes, encoder: PrefixEncoder, tensors: ReadonlyMap<s
   return { shape: [count, columns], data };
 }
 
-function splitLayers(sizes: Sizes, tensors: ReadonlyMap<string, ParameterData>): Map<string, ParameterData> {
+/** @param file with the width of a layer's keys that it was made for */
+function splitLayers(sizes: Sizes, file: { tensors: ReadonlyMap<string, ParameterData>; width: unknown }): Map<string, ParameterData> {
   const { count, width, prefixes, pairsForLayer } = sizes;
+  const { tensors } = file;
   const whole = tensors.get(promptName);
   const fitting = Array.from({ length: pairsForLayer }, (_, i) => (i + 1) * prefixes.length * 2 * width);
   const columns = fitting.find((size) => whole?.shape.join() === [count, size].join());
-  if (!whole || columns === undefined)
+  if (!whole || columns === undefined || file.width !== width)
     throw new CheckpointError(
-      `the adapter does not fit this base model: ${promptName} is ${whole ? `[${whole.shape.join(", ")}]` : "missing"}, this base needs [${count}, ${fitting.join(" or ")}] (virtual tokens, layers * 2 * key width). Use the base that adapter_config.json names in base_model_name_or_path.`,
+      `the adapter does not fit this base model: ${promptName} is ${whole ? `[${whole.shape.join(", ")}]` : "missing"}, this base needs [${count}, ${fitting.join(" or ")}] (virtual tokens, layers * 2 * key width) with keys of width ${width} (here: ${String(file.width)}). Use the base that adapter_config.json names in base_model_name_or_path.`,
     );
   return new Map(
     prefixes.map((prefix, layer) => {
