@@ -3,6 +3,7 @@ import type { InferenceSession, Tensor as OnnxTensor } from "onnxruntime-common"
 import type { TensorType } from "../../tensor/graph.ts";
 import { type Backend, CompiledGraphCache, type Executable, type HostTensor } from "../backend.ts";
 import { type DeviceName, deviceNamed } from "../registry.ts";
+import { compileElementLoop } from "../wasm/element-loop.ts";
 import { createDeviceMemory } from "./device-memory.ts";
 import { type OnnxRuntime, openSession, type SessionRequest } from "./session.ts";
 
@@ -41,7 +42,9 @@ export function createOnnxBackend({ runtime, provider, numThreads, sessionOption
     ...sessionOptions,
   };
   const cache = new CompiledGraphCache();
-  const compile: Backend["compile"] = (graph, { name = "graph", keepsMemory = false, constants } = {}) => {
+  const compile: Backend["compile"] = (graph, { name = "graph", keepsMemory = false, asElementLoop = false, constants } = {}) => {
+    const elementLoop = asElementLoop && device.name === "cpu" ? compileElementLoop(graph, { name }) : undefined;
+    if (elementLoop) return Promise.resolve(elementLoop);
     // Without an arena of its own a session draws on the process's memory, which all of them share.
     const request = { runtime, graph, name, device: device.name, options: { enableCpuMemArena: keepsMemory, ...options } };
     return constants
