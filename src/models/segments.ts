@@ -24,6 +24,7 @@ import { keysSeen } from "./layers/attention.ts";
 import { logitsOf } from "./layers/vocabulary.ts";
 import type { BlockOutput, EncoderOutput, HeadOutput, MaskKind, Model, Stack } from "./model.ts";
 import {
+  type BareWeight,
   type LinearLayout,
   type ModelHooks,
   type ParameterPiece,
@@ -230,7 +231,7 @@ export interface LinearModule {
   readonly inFeatures: number;
   readonly outFeatures: number;
   readonly layout: LinearLayout;
-  readonly isExpert?: true;
+  readonly bare?: BareWeight;
 }
 
 /** The stacks of a model in order of use. */
@@ -240,8 +241,8 @@ export const stacksOf = (model: Model): readonly Stack[] => (model.encoder ? [mo
 export function describeModel(model: Model): { parameters: ParameterSpec[]; linears: LinearModule[] } {
   const linears: LinearModule[] = [];
   const recorder: ModelHooks = {
-    linear({ module, inFeatures, outFeatures, layout, isExpert, output }) {
-      linears.push({ module, inFeatures, outFeatures, layout, ...(isExpert && { isExpert }) });
+    linear({ module, inFeatures, outFeatures, layout, bare, output }) {
+      linears.push({ module, inFeatures, outFeatures, layout, ...(bare && { bare }) });
       return output;
     },
   };
