@@ -4,7 +4,7 @@ import type { Batch } from "../data/batch.ts";
 import { chunksOf, createContexts, type ModelContexts, ModelPass } from "./model-pass.ts";
 import { createPassMemory, type PassMemory } from "./pass-memory.ts";
 import type { ReferenceModel } from "./reference-model.ts";
-import { type Body, compileBody } from "./training-program.ts";
+import { type Body, compileBody, segmentsOf } from "./training-program.ts";
 import { withVirtualTokens } from "./virtual-tokens.ts";
 import { Workspace } from "./workspace.ts";
 
@@ -44,7 +44,7 @@ export class ReferencePass {
 
   async dispose(): Promise<void> {
     for (const { encoder, trunk } of await Promise.all(this.#bodies.values())) {
-      const segments = [encoder, trunk].flatMap((stack) => (stack ? [stack.embedding, ...stack.blocks] : []));
+      const segments = [encoder, trunk].flatMap((stack) => (stack ? segmentsOf(stack) : []));
       for (const { forward } of segments) await forward.dispose();
     }
     this.#bodies.clear();
