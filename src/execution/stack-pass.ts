@@ -5,9 +5,8 @@ import { namedTensors } from "../models/storage.ts";
 import type { Graph } from "../tensor/graph.ts";
 import { type DimBindings, evaluateShape } from "../tensor/shape.ts";
 import { type BlockContext, int64 } from "./batch-context.ts";
-import { denseGradientOf, type GradientAccumulators } from "./parameter-gradients.ts";
-import type { ParameterStore } from "./parameter-store.ts";
-import type { PassMemory } from "./pass-memory.ts";
+import { denseGradientOf, type GradientSink } from "./parameter-gradients.ts";
+import type { PassMemory, PassStore } from "./pass-memory.ts";
 import type { CompiledSegment, Trunk } from "./training-program.ts";
 
 export interface StackPassOptions {
@@ -19,7 +18,7 @@ export interface StackPassOptions {
   readonly seed: bigint;
   /** Begins the names of slots, which stacks share. */
   readonly slots: string;
-  readonly store: Pick<ParameterStore, "parameters">;
+  readonly store: PassStore;
   readonly memory: PassMemory;
   /** What the encoder made, [B, S, C], where the blocks attend to it. */
   readonly encoderHidden?: Tensor | undefined;
@@ -33,8 +32,8 @@ export class StackPass {
   /** Names of the held tensors that nothing but the segment's backward pass reads. */
   readonly #own: string[][] = [];
   /** What all blocks read, where the graphs run. */
-  readonly #shared = new Map<HostTensor, Promise<Tensor>>();
-  #encoderGradient: HostTensor | undefined;
+  readonly #shared = new Map<Tensor, Promise<Tensor>>();
+  #encoderGradient: Tensor | undefined;
 
   constructor(options: StackPassOptions) {
     this.#options = options;
@@ -63,7 +62,7 @@ export class StackPass {
   }
 
   /** @returns the gradient of the encoder's output, summed over all blocks that read it; undefined where none is needed */
-  async backward(gradient: HostTensor, accumulators: GradientAccumulators): Promise<HostTensor | undefined> {
+  async backward(gradient: Tensor, accumulators: GradientSink): Promise<Tensor | undefined> {
     const { memory, trunk } = this.#options;
     const segments = [trunk.embedding, ...trunk.blocks];
     let current: Tensor = gradient;
@@ -76,7 +75,7 @@ export class StackPass {
         const local = denseGradientOf(name);
         const given = isInputGradient(name)
           ? this.#slot(name === hiddenGradient ? `${name}.${this.#otherSlot(current)}` : name, evaluateShape(shape, this.#bindings))
-          : local !== undefined && memory.isHost
+          : local !== undefined
             ? accumulators.target(parameterOf(local))
             : undefined;
         if (given) outputs[name] = given;
@@ -85,20 +84,17 @@ export class StackPass {
       const results = await backward.executable.run(only({ ...held, "output.gradient": current }, backward.graph), outputs);
       for (const name of this.#own[index]!) memory.release(held[name]!);
       memory.release(current);
-      const ofParameters: Record<string, HostTensor> = {};
-      for (const [name, result] of Object.entries(results)) {
-        if (name === hiddenGradient) continue;
-        const tensor = outputs[name] ?? (await memory.toHost(result));
-        memory.release(result);
-        if (name === encoderGradient) this.#addEncoderGradient(tensor);
-        else ofParameters[name] = tensor;
-      }
-      accumulators.addAll(ofParameters, parameterOf);
-      const next = outputs[hiddenGradient] ?? results[hiddenGradient];
-      if (!next) break;
-      current = next;
+      const { [hiddenGradient]: ofHidden, [encoderGradient]: ofEncoder, ...ofParameters } = { ...results, ...outputs };
+      if (ofEncoder) this.#encoderGradient = await memory.add(this.#encoderGradient, ofEncoder);
+      await accumulators.addAll(ofParameters, parameterOf);
+      if (!ofHidden) return this.#finish();
+      current = ofHidden;
     }
     memory.release(current);
+    return this.#finish();
+  }
+
+  async #finish(): Promise<Tensor | undefined> {
     await this.#releaseShared();
     return this.#encoderGradient;
   }
@@ -108,13 +104,6 @@ export class StackPass {
     const dims = [batchSize, rows.tokens];
     const tokenTypeIds = trunk.stack.readsTokenTypes && int64(rows.tokenTypeIds ?? new Int32Array(rows.inputIds.length), dims);
     return { inputIds: int64(rows.inputIds, dims), positionIds: int64(rows.positionIds, dims), ...(tokenTypeIds && { tokenTypeIds }) };
-  }
-
-  #addEncoderGradient(gradient: HostTensor): void {
-    const added = gradient.data as Float32Array;
-    this.#encoderGradient ??= { ...gradient, data: new Float32Array(added.length) };
-    const sum = this.#encoderGradient.data as Float32Array;
-    for (let i = 0; i < sum.length; i++) sum[i]! += added[i]!;
   }
 
   #slot(name: string, dims: readonly number[]): HostTensor | undefined {
@@ -127,7 +116,7 @@ export class StackPass {
     return zero && !isOnDevice(current) && current.data.buffer === zero.data.buffer ? 1 : 0;
   }
 
-  async #bring(context: Record<string, HostTensor>): Promise<Record<string, Tensor>> {
+  async #bring(context: Record<string, Tensor>): Promise<Record<string, Tensor>> {
     const brought: Record<string, Tensor> = {};
     for (const [name, tensor] of Object.entries(context)) {
       if (!this.#shared.has(tensor)) this.#shared.set(tensor, this.#options.memory.bring(tensor));
@@ -176,19 +165,19 @@ interface ForwardCall {
   readonly holds: boolean;
 }
 
-/** The parameters of a segment under their local names, frozen ones where they stay; with a graph, those that it reads. */
+/** The parameters of a segment under their local names, where they stay; with a graph, those that it reads. */
 export async function parameterInputs(
   { segment }: CompiledSegment,
   graph: Graph | undefined,
-  { store, memory }: { store: Pick<ParameterStore, "parameters">; memory: PassMemory },
+  { store, memory }: { store: PassStore; memory: PassMemory },
 ): Promise<Record<string, Tensor>> {
   const inputs: Record<string, Tensor> = {};
   for (const [local, spec] of segment.parameters) {
-    const parameter = store.parameters.get(spec.name)!;
-    for (const [name, tensor] of Object.entries(namedTensors(local, parameter))) {
+    const trained = await memory.trained(store, spec.name);
+    const tensors = trained ? { [local]: trained } : namedTensors<Tensor>(local, store.parameters.get(spec.name)!);
+    for (const [name, tensor] of Object.entries(tensors)) {
       if (graph && !graph.inputs.has(name)) continue;
-      // Trained ones change on the host.
-      inputs[name] = parameter.gradient ? tensor : await memory.resident(`${spec.name} ${name}`, tensor);
+      inputs[name] = isOnDevice(tensor) ? tensor : await memory.resident(`${spec.name} ${name}`, tensor);
     }
   }
   for (const [name, { spec, start, end }] of segment.pieces ?? [])

@@ -40,6 +40,7 @@ const packedBytes = 64e6;
 
 export async function compileDecoding(options: DecoderOptions): Promise<DecodingPrograms> {
   const { model, method, store, weights = "shared" } = options;
+  await store.trained.onHost();
   const storageOf = storageIn(store);
   const context = { model, chunks: 1, options: { hooks: [method.hooks], isTraining: false, storageOf } };
   // Its table is read row by row, in the type that it is stored in.
