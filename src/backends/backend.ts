@@ -26,6 +26,8 @@ export interface Executable {
    * @throws BackendError if an input is missing, or a tensor has another type or shape than declared
    */
   run(inputs: Readonly<Record<string, Tensor>>, outputs?: Readonly<Record<string, HostTensor>>): Promise<Record<string, HostTensor>>;
+  /** True if results may be given the memory of operands. */
+  readonly overwritesOperands?: boolean;
   dispose(): Promise<void>;
 }
 
@@ -55,6 +57,8 @@ export interface CompileOptions {
   readonly constants?: ReadonlyMap<string, HostTensor>;
   /** Hold on to working memory between runs. Worth its size where a large graph runs again and again. */
   readonly keepsMemory?: boolean;
+  /** The graph works element by element: where the backend can, it runs as one loop whose results may be written over any operands. */
+  readonly asElementLoop?: boolean;
 }
 
 export interface Backend {

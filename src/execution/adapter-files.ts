@@ -50,7 +50,7 @@ export async function readAdapter(folder: Folder): Promise<Adapter> {
   return {
     name: folder.name,
     method,
-    config: method.fromPeft!(withoutHead(json)),
+    config: method.fromPeft!(withoutHead(json), [...tensors.keys()]),
     baseModel: [json.base_model_name_or_path, json.model_name].find((name) => typeof name === "string"),
     base: await readRecord(folder),
     loadInto: (store, attached) => copyInto({ tensors, store, attached, name: folder.name }),

@@ -1,4 +1,4 @@
-/** What every block of a model reads beside its hidden state: positions, rotary tables and attention masks. Made once for a batch. */
+/** What every block of a model reads beside its hidden state: positions, rotary tables, attention masks, and what a position bias is made from. Made once for a batch. */
 import type { HostTensor, Tensor } from "../backends/backend.ts";
 import { distanceBuckets } from "../models/layers/relative-bias.ts";
 import { computeRotaryTables, type RotaryConfig } from "../models/layers/rotary.ts";
@@ -84,10 +84,10 @@ export class BatchContexts {
   }
 
   #distances({ tokens, past }: SequenceLayout): Record<string, HostTensor> {
-    const bucketOf = this.#stack.distanceBucket;
-    if (!bucketOf) return {};
-    const buckets = distanceBuckets({ queries: tokens, keys: tokens + (past?.tokens ?? 0) }, bucketOf);
-    return { distanceBuckets: int64(buckets, [buckets.length]) };
+    const { relativeBias } = this.#stack;
+    if (!relativeBias) return {};
+    const buckets = distanceBuckets({ queries: tokens, keys: tokens + (past?.tokens ?? 0) }, relativeBias.bucketOf);
+    return splitDistances(BigInt64Array.from(buckets, BigInt), tokens);
   }
 
   async #masks({ layout, chunks, kind, positionIds }: MaskRequest): Promise<Record<string, Tensor>> {
@@ -116,6 +116,13 @@ export class BatchContexts {
     this.#executables.set(name, executable);
     return executable;
   }
+}
+
+/** Buckets of T queries and S keys as the graph of a position bias reads them: those of keys in front of the queries' own apart. @param buckets [T + S] */
+export function splitDistances(buckets: BigInt64Array, queries: number): Record<string, HostTensor> {
+  const past = buckets.length - 2 * queries;
+  const part = (data: BigInt64Array): HostTensor => ({ dtype: "int64", dims: [data.length], data });
+  return { pastBuckets: part(buckets.slice(0, past)), distanceBuckets: part(buckets.slice(past)) };
 }
 
 interface MaskRequest {

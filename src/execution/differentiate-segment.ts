@@ -1,6 +1,6 @@
 /**
  * Splits one segment into a forward and a backward graph. The backward graph takes the segment's own inputs, the values
- * that were kept, and the gradient of the output; everything else it recomputes. With activation checkpointing nothing
+ * that were kept, and the gradients of the outputs; everything else it recomputes. With activation checkpointing nothing
  * is kept, so the backward graph repeats the whole forward pass (Chen et al. 2016, https://arxiv.org/abs/1604.06174).
  */
 import type { Segment } from "../models/segments.ts";
@@ -11,7 +11,7 @@ import { dimNames } from "../tensor/shape.ts";
 import { gradientOutputs } from "./parameter-gradients.ts";
 
 export interface DifferentiatedSegment {
-  /** Segment inputs -> `hidden` and the kept values. */
+  /** Segment inputs -> its outputs and the kept values. */
   readonly forward: Graph;
   /** Absent when nothing below or in this segment is trained. */
   readonly backward?: BackwardSegment;
@@ -27,24 +27,30 @@ export interface BackwardSegment {
 export interface DifferentiateOptions {
   readonly segment: Segment;
   readonly trains: (parameter: string) => boolean;
-  /** Graph inputs whose gradients are needed, since something before this segment is trained: `hidden`, `encoderHidden`. */
+  /** Graph inputs whose gradients are needed, since something before this segment is trained: `hidden`, `encoderHidden`, the position bias. */
   readonly inputGradients: readonly string[];
   readonly keepNothing: boolean;
 }
 
+/** Input of a backward graph with the gradient of one of the segment's outputs. */
+export const outputGradientName = (output: string): string => `output.${output}.gradient`;
+
 export function differentiateSegment({ segment, trains, inputGradients, keepNothing }: DifferentiateOptions): DifferentiatedSegment {
   const { graph } = segment;
-  const output = graph.outputs.get("hidden")!;
+  const ownOutputs = [...graph.outputs];
   const trained = [...segment.parameters].filter(([, spec]) => trains(spec.name)).map(([local]) => local);
   const targets = new Map<string, Value>();
   for (const name of inputGradients) targets.set(`${name}.gradient`, graph.inputs.get(name)!);
   for (const local of trained) targets.set(local, graph.inputs.get(local)!);
-  if (targets.size === 0) return { forward: extract({ graph, inputs: new Map(), outputs: new Map([["hidden", output]]) }) };
+  if (targets.size === 0) return { forward: extract({ graph, inputs: new Map(), outputs: new Map(ownOutputs) }) };
 
   const kept = keepNothing ? [] : keptOfKnownSize(graph);
   const candidates = new Map(kept.map((value, i) => [`keep.${i}`, value] as const));
-  const seed = graph.input("output.gradient", { dtype: "float32", shape: output.shape });
-  const found = gradients({ graph, outputs: [{ value: output, gradient: seed }], wrt: [...targets.values()] });
+  const seeds = ownOutputs.map(([name, value]) => ({
+    value,
+    gradient: graph.input(outputGradientName(name), { dtype: "float32", shape: value.shape }),
+  }));
+  const found = gradients({ graph, outputs: seeds, wrt: [...targets.values()] });
   const wanted = new Map<string, Value>();
   [...targets.keys()].forEach((name, i) => {
     const gradient = found[i];
@@ -54,7 +60,7 @@ export function differentiateSegment({ segment, trains, inputGradients, keepNoth
   });
   const backward = extract({ graph, inputs: candidates, outputs: wanted });
   const read = [...candidates.keys()].filter((name) => backward.inputs.has(name));
-  const outputs = new Map<string, Value>([["hidden", output], ...read.map((name) => [name, candidates.get(name)!] as const)]);
+  const outputs = new Map<string, Value>([...ownOutputs, ...read.map((name) => [name, candidates.get(name)!] as const)]);
   return { forward: extract({ graph, inputs: new Map(), outputs }), backward: { graph: backward, kept: read } };
 }
 

@@ -4,8 +4,8 @@ import type { Batch, TokenRows } from "../data/batch.ts";
 import type { ObservedInputs } from "../methods/method.ts";
 import type { Model, Stack } from "../models/model.ts";
 import type { ModelHooks } from "../models/segment-builder.ts";
-import { buildBlock, buildEmbedding, type LinearModule, type Segment, type SegmentContext } from "../models/segments.ts";
-import type { Value } from "../tensor/graph.ts";
+import { buildBlock, buildEmbedding, buildPositionBias, type LinearModule, type Segment, type SegmentContext } from "../models/segments.ts";
+import type { Graph, Value } from "../tensor/graph.ts";
 import { extract } from "../tensor/passes/extract.ts";
 import { createPassMemory } from "./create-pass-memory.ts";
 import { chunksOf, createContexts, type ModelContexts, ModelPass } from "./model-pass.ts";
@@ -83,6 +83,14 @@ async function compileStack(
   { stack, chunks, inEncoder }: StackOptions,
 ): Promise<{ trunk: Trunk; places: Place[] }> {
   const places: Place[] = [];
+  const contextWith = (hooks: readonly ModelHooks[]): SegmentContext => ({
+    ...{ model, stack, chunks },
+    options: { hooks, isTraining: false, storageOf: storageIn(store), isFrozen: () => true },
+  });
+  const compileGraph = async (segment: Segment, forwardGraph: Graph): Promise<CompiledSegment> => ({
+    ...{ segment, forwardGraph },
+    forward: await backend.compile(forwardGraph, { name: `${segment.name} inputs` }),
+  });
   const compile = async (index: number, build: (context: SegmentContext) => Segment): Promise<CompiledSegment> => {
     const readers = new Map<Value, LinearModule[]>();
     const recorder: ModelHooks = {
@@ -92,24 +100,22 @@ async function compileStack(
         return output;
       },
     };
-    const segment = build({
-      ...{ model, stack, chunks },
-      options: { hooks: [recorder], isTraining: false, storageOf: storageIn(store), isFrozen: () => true },
-    });
-    const outputs = new Map([["hidden", segment.graph.outputs.get("hidden")!]]);
+    const segment = build(contextWith([recorder]));
+    const outputs = new Map(segment.graph.outputs);
     for (const [i, [value, modules]] of [...readers].entries()) {
       outputs.set(`input.${i}`, value);
       const readsSource = inEncoder || value === segment.graph.inputs.get("encoderHidden");
       places.push({ modules, slot: `${inEncoder ? "encoder." : ""}input.${i}.${index}`, readsSource });
     }
-    const forwardGraph = extract({ graph: segment.graph, inputs: new Map(), outputs });
-    return { segment, forwardGraph, forward: await backend.compile(forwardGraph, { name: `${segment.name} inputs` }) };
+    return compileGraph(segment, extract({ graph: segment.graph, inputs: new Map(), outputs }));
   };
   const embedding = await compile(0, buildEmbedding);
+  const bias = buildPositionBias(contextWith([]));
+  const positionBias = bias && (await compileGraph(bias, bias.graph));
   const blocks: CompiledSegment[] = [];
   for (let layer = 0; layer < stack.numHiddenLayers; layer++)
     blocks.push(await compile(layer + 1, (context) => buildBlock(context, { layer })));
-  return { trunk: { stack, embedding, blocks }, places };
+  return { trunk: { stack, embedding, ...(positionBias && { positionBias }), blocks }, places };
 }
 
 interface ReadOptions {

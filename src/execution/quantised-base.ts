@@ -68,10 +68,9 @@ const fileName = "model.safetensors";
 export async function openQuantisedBase({ config, linears, source, folder, cache }: QuantisedBaseOptions): Promise<QuantisedBase> {
   const format = lookUp("quantization format", quantisationFormats as readonly QuantisationFormat[], config.format);
   const weights = new Map(
-    linears.map((linear): [string, QuantisedWeight] => [
-      `${linear.module}.weight`,
-      describe(linear, format.storage(config, linear.layout)),
-    ]),
+    linears
+      .filter((linear) => !isRouter(linear))
+      .map((linear): [string, QuantisedWeight] => [`${linear.module}.weight`, describe(linear, format.storage(config, linear.layout))]),
   );
   const quantise = async (name: string): Promise<StoredTensors<HostTensor>> => {
     const { storage, shape } = weights.get(name)!;
@@ -87,12 +86,15 @@ export async function openQuantisedBase({ config, linears, source, folder, cache
     bits: format.bits,
     storageOf: (name) => weights.get(name)?.storage,
     roundTrip(weight, { module }) {
-      const { storage, shape } = weights.get(`${module}.weight`)!;
-      return storage.read(storage.quantise(weight, shape), shape);
+      const held = weights.get(`${module}.weight`);
+      return held ? held.storage.read(held.storage.quantise(weight, held.shape), held.shape) : weight;
     },
     read: (name) => (file ? readCached(file, name, weights.get(name)!) : quantise(name)),
   };
 }
+
+/** The choice of experts is too fine for codes, and a router is small; bitsandbytes leaves it as it is, too. */
+const isRouter = ({ bare }: LinearModule): boolean => bare !== undefined && !bare.expert;
 
 interface QuantisedWeight {
   readonly shape: readonly number[];

@@ -5,7 +5,7 @@ import { createPassMemory } from "./create-pass-memory.ts";
 import { chunksOf, createContexts, type ModelContexts, ModelPass } from "./model-pass.ts";
 import { compileToStay, type PassMemory } from "./pass-memory.ts";
 import type { ReferenceModel } from "./reference-model.ts";
-import { type Body, compileBody } from "./training-program.ts";
+import { type Body, compileBody, segmentsOf } from "./training-program.ts";
 import { withVirtualTokens } from "./virtual-tokens.ts";
 import { Workspace } from "./workspace.ts";
 
@@ -53,7 +53,7 @@ export class ReferencePass {
 
   async dispose(): Promise<void> {
     for (const { encoder, trunk } of await Promise.all(this.#bodies.values())) {
-      const segments = [encoder, trunk].flatMap((stack) => (stack ? [stack.embedding, ...stack.blocks] : []));
+      const segments = [encoder, trunk].flatMap((stack) => (stack ? segmentsOf(stack) : []));
       for (const { forward } of segments) await forward.dispose();
     }
     this.#bodies.clear();

@@ -5,6 +5,7 @@ import { namedTensors } from "../models/storage.ts";
 import type { Graph } from "../tensor/graph.ts";
 import { type DimBindings, evaluateShape } from "../tensor/shape.ts";
 import { type BlockContext, int64 } from "./batch-context.ts";
+import { outputGradientName } from "./differentiate-segment.ts";
 import { denseGradientOf, type GradientSink } from "./parameter-gradients.ts";
 import type { PassMemory, PassStore } from "./pass-memory.ts";
 import type { CompiledSegment, Trunk } from "./training-program.ts";
@@ -33,7 +34,9 @@ export class StackPass {
   readonly #own: string[][] = [];
   /** What all blocks read, where the graphs run. */
   readonly #shared = new Map<Tensor, Promise<Tensor>>();
-  #encoderGradient: Tensor | undefined;
+  #positionBias: Record<string, Tensor> = {};
+  /** Gradients of what all blocks read, summed over the blocks. */
+  readonly #sums = new Map<string, Tensor>();
 
   constructor(options: StackPassOptions) {
     this.#options = options;
@@ -47,15 +50,20 @@ export class StackPass {
   /** @returns hidden state after the last block [B, T, C] */
   async forward(holds: boolean): Promise<Tensor> {
     const { trunk, context, encoderHidden } = this.#options;
-    const { embedding, blocks } = trunk;
-    let hidden = await this.#runForward(embedding, { index: 0, inputs: this.#embeddingInputs(), hiddenSlot: "hidden.0", holds });
+    const { embedding, positionBias, blocks } = trunk;
+    const embedded = await this.#runForward(embedding, { index: 0, inputs: this.#embeddingInputs(), slotOf: () => "hidden.0", holds });
+    if (positionBias) {
+      const inputs = await this.#bring(context(0));
+      this.#positionBias = await this.#runForward(positionBias, { index: this.#biasIndex, inputs, slotOf: (name) => name, holds });
+    }
+    let hidden = embedded.hidden!;
     for (const [layer, block] of blocks.entries()) {
       // A block with a backward pass needs its input again; otherwise two slots take turns.
       const hiddenSlot = holds && (block.backward || blocks[layer + 1]?.backward) ? `hidden.${layer + 1}` : `hidden.turn.${layer % 2}`;
-      const inputs = { ...(await this.#bring(context(layer))), ...(encoderHidden && { encoderHidden }), hidden };
-      const next = await this.#runForward(block, { index: layer + 1, inputs, hiddenSlot, holds });
+      const shared = { ...(await this.#bring(context(layer))), ...this.#positionBias, ...(encoderHidden && { encoderHidden }) };
+      const next = await this.#runForward(block, { index: layer + 1, inputs: { ...shared, hidden }, slotOf: () => hiddenSlot, holds });
       if (!(holds && block.backward)) this.#options.memory.release(hidden);
-      hidden = next;
+      hidden = next.hidden!;
     }
     if (!holds) await this.#releaseShared();
     return hidden;
@@ -64,39 +72,55 @@ export class StackPass {
   /** @returns the gradient of the encoder's output, summed over all blocks that read it; undefined where none is needed */
   async backward(gradient: Tensor, accumulators: GradientSink): Promise<Tensor | undefined> {
     const { memory, trunk } = this.#options;
-    const segments = [trunk.embedding, ...trunk.blocks];
-    let current: Tensor = gradient;
-    for (let index = segments.length - 1; index >= 0; index--) {
-      const { backward, segment } = segments[index]!;
-      if (!backward) break;
-      const parameterOf = (local: string): string => segment.parameters.get(local)!.name;
-      const outputs: Record<string, HostTensor> = {};
-      for (const [name, { shape }] of backward.graph.outputs) {
-        const local = denseGradientOf(name);
-        const given = isInputGradient(name)
-          ? this.#slot(name === hiddenGradient ? `${name}.${this.#otherSlot(current)}` : name, evaluateShape(shape, this.#bindings))
+    const { embedding, positionBias, blocks } = trunk;
+    let current: Tensor | undefined = gradient;
+    for (const [index, segment] of [...[embedding, ...blocks].entries()].reverse()) {
+      if (!current) break;
+      const next: Tensor | undefined = await this.#runBackward(segment, { index, gradients: { hidden: current }, accumulators });
+      memory.release(current);
+      current = next;
+    }
+    if (positionBias?.backward) {
+      const gradients = Object.fromEntries(Object.keys(this.#positionBias).map((name) => [name, this.#sums.get(`${name}.gradient`)!]));
+      await this.#runBackward(positionBias, { index: this.#biasIndex, gradients, accumulators });
+      for (const used of Object.values(gradients)) memory.release(used);
+    }
+    await this.#releaseShared();
+    return this.#sums.get(encoderGradient);
+  }
+
+  /** @returns the gradient of the hidden state that the segment read; undefined where there is none */
+  async #runBackward(
+    { backward, segment }: CompiledSegment,
+    { index, gradients, accumulators }: BackwardCall,
+  ): Promise<Tensor | undefined> {
+    if (!backward) return undefined;
+    const { memory } = this.#options;
+    const parameterOf = (local: string): string => segment.parameters.get(local)!.name;
+    const outputs: Record<string, HostTensor> = {};
+    for (const [name, { shape }] of backward.graph.outputs) {
+      const local = denseGradientOf(name);
+      const slot = name === hiddenGradient ? `${name}.${this.#otherSlot(gradients.hidden!)}` : name;
+      const given =
+        name === hiddenGradient || isShared(name)
+          ? this.#slot(slot, evaluateShape(shape, this.#bindings))
           : local !== undefined
             ? accumulators.target(parameterOf(local))
             : undefined;
-        if (given) outputs[name] = given;
-      }
-      const held = this.#held[index]!;
-      const results = await backward.executable.run(only({ ...held, "output.gradient": current }, backward.graph), outputs);
-      for (const name of this.#own[index]!) memory.release(held[name]!);
-      memory.release(current);
-      const { [hiddenGradient]: ofHidden, [encoderGradient]: ofEncoder, ...ofParameters } = { ...results, ...outputs };
-      if (ofEncoder) this.#encoderGradient = await memory.add(this.#encoderGradient, ofEncoder);
-      await accumulators.addAll(ofParameters, parameterOf);
-      if (!ofHidden) return this.#finish();
-      current = ofHidden;
+      if (given) outputs[name] = given;
     }
-    memory.release(current);
-    return this.#finish();
-  }
-
-  async #finish(): Promise<Tensor | undefined> {
-    await this.#releaseShared();
-    return this.#encoderGradient;
+    const held = this.#held[index]!;
+    const seeds = Object.fromEntries(Object.entries(gradients).map(([name, tensor]) => [outputGradientName(name), tensor]));
+    const results = await backward.executable.run(only({ ...held, ...seeds }, backward.graph), outputs);
+    for (const name of this.#own[index]!) memory.release(held[name]!);
+    const ofParameters: Record<string, Tensor> = {};
+    for (const [name, result] of Object.entries({ ...results, ...outputs })) {
+      if (name === hiddenGradient) continue;
+      if (isShared(name)) this.#sums.set(name, await memory.add(this.#sums.get(name), result));
+      else ofParameters[name] = result;
+    }
+    await accumulators.addAll(ofParameters, parameterOf);
+    return outputs[hiddenGradient] ?? results[hiddenGradient];
   }
 
   #embeddingInputs(): Record<string, HostTensor> {
@@ -126,11 +150,14 @@ export class StackPass {
   }
 
   async #releaseShared(): Promise<void> {
-    for (const tensor of this.#shared.values()) this.#options.memory.release(await tensor);
+    const shared = [...(await Promise.all(this.#shared.values())), ...Object.values(this.#positionBias)];
+    for (const tensor of shared) this.#options.memory.release(tensor);
     this.#shared.clear();
+    this.#positionBias = {};
   }
 
-  async #runForward(compiled: CompiledSegment, { index, inputs, hiddenSlot, holds }: ForwardCall): Promise<Tensor> {
+  /** @returns the segment's own outputs */
+  async #runForward(compiled: CompiledSegment, { index, inputs, slotOf, holds }: ForwardCall): Promise<Record<string, Tensor>> {
     const { store, seed, memory } = this.#options;
     const all: Record<string, Tensor> = {
       ...inputs,
@@ -139,9 +166,10 @@ export class StackPass {
       seed: { dtype: "int64", dims: [], data: BigInt64Array.of(seed + BigInt(index)) },
     };
     const outputs: Record<string, HostTensor> = {};
+    const own = compiled.segment.graph.outputs;
     for (const [name, { shape }] of compiled.forwardGraph.outputs) {
-      const slot = name === "hidden" ? hiddenSlot : `${name}.${index}`;
-      const given = name === "hidden" || holds ? this.#slot(slot, evaluateShape(shape, this.#bindings)) : undefined;
+      const slot = own.has(name) ? slotOf(name) : `${name}.${index}`;
+      const given = own.has(name) || holds ? this.#slot(slot, evaluateShape(shape, this.#bindings)) : undefined;
       if (given) outputs[name] = given;
     }
     const results = { ...(await compiled.forward.run(only(all, compiled.forwardGraph), outputs)), ...outputs };
@@ -150,19 +178,33 @@ export class StackPass {
       this.#held[index] = { ...all, ...Object.fromEntries(kept.map((name) => [name, results[name]!])) };
       this.#own[index] = [...kept, ...("hidden" in inputs ? ["hidden"] : [])];
     }
-    return results.hidden!;
+    return Object.fromEntries([...own.keys()].map((name) => [name, results[name]!]));
+  }
+
+  /** Behind those of the embedding and the blocks. */
+  get #biasIndex(): number {
+    return this.#options.trunk.blocks.length + 1;
   }
 }
 
 const hiddenGradient = "hidden.gradient";
 const encoderGradient = "encoderHidden.gradient";
-const isInputGradient = (name: string): boolean => name === hiddenGradient || name === encoderGradient;
+/** Gradients of what all blocks read: what the encoder made, and the position bias. */
+const isShared = (output: string): boolean => output === encoderGradient || /^positionBias\.\d+\.gradient$/.test(output);
 
 interface ForwardCall {
   readonly index: number;
   readonly inputs: Record<string, Tensor>;
-  readonly hiddenSlot: string;
+  /** Where an output of the segment goes. */
+  slotOf(output: string): string;
   readonly holds: boolean;
+}
+
+interface BackwardCall {
+  readonly index: number;
+  /** By output of the segment. */
+  readonly gradients: Readonly<Record<string, Tensor>>;
+  readonly accumulators: GradientSink;
 }
 
 /** The parameters of a segment under their local names, where they stay; with a graph, those that it reads. */

@@ -24,6 +24,7 @@ import {
   compileEvaluation,
   compileTraining,
   type ProgramOptions,
+  segmentsOf,
   type TrainingProgram,
 } from "./training-program.ts";
 import { withVirtualTokens } from "./virtual-tokens.ts";
@@ -153,8 +154,8 @@ export class SegmentedTrainingEngine implements TrainingEngine {
       }
     };
     const { encoder, trunk, head } = program;
-    if (encoder) measure([encoder.embedding, ...encoder.blocks], { tokens: batch.encoder!.tokens, chunks: chunks.encoder! });
-    measure([trunk.embedding, ...trunk.blocks, head], { tokens: batch.tokens, chunks: chunks.trunk });
+    if (encoder) measure(segmentsOf(encoder), { tokens: batch.encoder!.tokens, chunks: chunks.encoder! });
+    measure([...segmentsOf(trunk), head], { tokens: batch.tokens, chunks: chunks.trunk });
     return [...graphs.values()].reduce((sum, bytes) => sum + bytes, 0);
   }
 

@@ -6,7 +6,15 @@ import type { Backend } from "../backends/backend.ts";
 import type { AttachedMethod } from "../methods/method.ts";
 import type { Model, Stack } from "../models/model.ts";
 import type { ModelHooks, SegmentBuilder } from "../models/segment-builder.ts";
-import { buildBlock, buildEmbedding, buildHead, buildLabelHead, type Segment, type SegmentContext } from "../models/segments.ts";
+import {
+  buildBlock,
+  buildEmbedding,
+  buildHead,
+  buildLabelHead,
+  buildPositionBias,
+  type Segment,
+  type SegmentContext,
+} from "../models/segments.ts";
 import type { LabelObjective, Objective, ObjectiveOutput, ReferenceTop } from "../objectives/objective.ts";
 import { gradients } from "../tensor/autodiff.ts";
 import type { Graph, TensorType, Value } from "../tensor/graph.ts";
@@ -54,6 +62,8 @@ export const headReport: ReadonlySet<string> = new Set(["lossSum", "correct", "t
 export interface Trunk {
   readonly stack: Stack;
   readonly embedding: CompiledSegment;
+  /** Where the stack has a relative bias. */
+  readonly positionBias?: CompiledSegment;
   readonly blocks: readonly CompiledSegment[];
 }
 
@@ -62,6 +72,12 @@ export interface Body {
   readonly encoder?: Trunk;
   readonly trunk: Trunk;
 }
+
+export const segmentsOf = ({ embedding, positionBias, blocks }: Trunk): readonly CompiledSegment[] => [
+  embedding,
+  ...(positionBias ? [positionBias] : []),
+  ...blocks,
+];
 
 export interface TrainingProgram extends Body {
   /** rows, labels, weights, gradientScale (, referenceRows) -> lossSum, correct, targetLosses (, rows.gradient, gradients). */
@@ -105,15 +121,22 @@ async function compileStack(
   const embeddingSegment = buildEmbedding(context);
   let reached = trainsAny(embeddingSegment, trains);
   const embedding = await compileSegment(backend, { segment: embeddingSegment, trains, inputGradients: [], keepNothing });
+  const biasSegment = buildPositionBias(context);
+  const trainsBias = biasSegment !== undefined && trainsAny(biasSegment, trains);
+  const positionBias = biasSegment && (await compileSegment(backend, { segment: biasSegment, trains, inputGradients: [], keepNothing }));
   const blocks: CompiledSegment[] = [];
   for (let layer = 0; layer < stack.numHiddenLayers; layer++) {
     const segment = buildBlock(context, { layer });
-    reached ||= encoderReached || trainsAny(segment, trains);
+    reached ||= encoderReached || trainsBias || trainsAny(segment, trains);
     // The first block that is trained gives the gradient of its input, too, though nobody needs it: it shares a program with the others.
-    const inputGradients = [...(reached ? ["hidden"] : []), ...(encoderReached ? ["encoderHidden"] : [])];
+    const inputGradients = [
+      ...(reached ? ["hidden"] : []),
+      ...(encoderReached ? ["encoderHidden"] : []),
+      ...(trainsBias ? biasSegment.graph.outputs.keys() : []),
+    ];
     blocks.push(await compileSegment(backend, { segment, trains, inputGradients, keepNothing }));
   }
-  return { trunk: { stack, embedding, blocks }, reached };
+  return { trunk: { stack, embedding, ...(positionBias && { positionBias }), blocks }, reached };
 }
 
 /** The same segments without gradients and regularisers. */
@@ -142,11 +165,13 @@ async function compileForward(
   const context: SegmentContext = { ...segmentContext({ ...options, regularisers: [] }, { chunks, isTraining: false }), stack };
   const nothing = { trains: () => false, inputGradients: [], keepNothing: true };
   const embedding = await compileSegment(backend, { segment: buildEmbedding(context), ...nothing });
+  const biasSegment = buildPositionBias(context);
+  const positionBias = biasSegment && (await compileSegment(backend, { segment: biasSegment, ...nothing }));
   const blocks: CompiledSegment[] = [];
   for (let layer = 0; layer < stack.numHiddenLayers; layer++) {
     blocks.push(await compileSegment(backend, { segment: buildBlock(context, { layer }), ...nothing }));
   }
-  return { stack, embedding, blocks };
+  return { stack, embedding, ...(positionBias && { positionBias }), blocks };
 }
 
 function segmentContext(

@@ -29,8 +29,8 @@ export async function compileUpdate(
     rule.hyperValues(config, { step: 1, learningRate: 1, weightDecay: 0, memory: {}, shape: shape.map(() => 1) }),
   );
   const graph = buildGraph(rule, { config, shape, hyperNames });
-  const executable = await backend.compile(graph, { name });
-  const aside = [...graph.outputs.keys()].filter((output) => !mayOverwrite(graph, output));
+  const executable = await backend.compile(graph, { name, asElementLoop: rule.works === "on elements" });
+  const aside = executable.overwritesOperands ? [] : [...graph.outputs.keys()].filter((output) => !mayOverwrite(graph, output));
   const memory = new Map(aside.map((output) => [output, new Float32Array(0)]));
   const placeAside = (output: string, { dtype, dims, data }: HostTensor): HostTensor => {
     if (memory.get(output)!.length < data.length) memory.set(output, new Float32Array(data.length));

@@ -13,7 +13,7 @@ export function limitsOf({ checkpoint, tokenizer, model }: Pick<LoadedModel, "ch
   const token = (name: string): number | undefined => (typeof said(name) === "number" ? (said(name) as number) : undefined);
   const ends = [said("eos_token_id"), tokenizer.eosTokenId].flat().filter((id): id is number => typeof id === "number");
   // Relative positions have no end.
-  const longestSource = model.encoder?.distanceBucket ? undefined : model.encoder?.maxPositionEmbeddings;
+  const longestSource = model.encoder?.relativeBias ? undefined : model.encoder?.maxPositionEmbeddings;
   return {
     ...(longestSource !== undefined && { maxSourceLength: longestSource }),
     maxLength: model.maxPositionEmbeddings,

@@ -71,7 +71,7 @@ export async function createDecoder(options: DecoderOptions): Promise<Decoder> {
     const lengths = [...cache.lengths];
     const needed = Math.max(...lengths) + T;
     // Attention also goes over empty slots, so room for the new tokens is made behind it; but see `stepDistances`.
-    if (model.distanceBucket) cache.reserve(needed);
+    if (model.relativeBias) cache.reserve(needed);
     const layout: StepLayout = { lengths, counts, capacity: cache.capacity };
     const padded = Int32Array.from(tokens.flatMap((row) => Array.from({ length: T }, (_, t) => row[t] ?? 0)));
     const positionIds = stepPositions(layout, model.maxPositionEmbeddings - 1);
@@ -79,7 +79,7 @@ export async function createDecoder(options: DecoderOptions): Promise<Decoder> {
       ...{ positionIds, adapterIds: int64(Int32Array.from(adapterIds), [adapterIds.length]) },
       ...stepMasks(layout, model),
       ...rotary.inputs(needed),
-      ...(model.distanceBucket && { distanceBuckets: stepDistances(layout, model.distanceBucket) }),
+      ...(model.relativeBias && (await programs.positionBias!.run(stepDistances(layout, model.relativeBias)))),
     };
     let { hidden } = await programs.embedding.run({ inputIds: int64(padded, [tokens.length, T]), positionIds });
     const own: LayerKeyValues[] = [];

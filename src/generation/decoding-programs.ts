@@ -1,5 +1,5 @@
 /** The compiled graphs of a decoder, with weights fed from the store or moved into the graphs. */
-import type { Executable, HostTensor } from "../backends/backend.ts";
+import type { Executable, HostTensor, Tensor } from "../backends/backend.ts";
 import { storageIn } from "../execution/parameter-store.ts";
 import { buildDecodingBlocks, type LayerRange } from "../models/decoding-blocks.ts";
 import { logitsOf } from "../models/layers/vocabulary.ts";
@@ -9,6 +9,8 @@ import {
   buildEmbedding,
   buildHead,
   buildPast,
+  buildPositionBias,
+  pastTokensDim,
   type Segment,
   type SegmentContext,
 } from "../models/segments.ts";
@@ -19,11 +21,13 @@ import type { EncoderPrograms } from "./source-memory.ts";
 
 export interface Program {
   /** @param inputs those of the graph that are no parameters; others are ignored */
-  run(inputs: Readonly<Record<string, HostTensor>>): Promise<Record<string, HostTensor>>;
+  run(inputs: Readonly<Record<string, Tensor>>): Promise<Record<string, HostTensor>>;
 }
 
 export interface DecodingPrograms {
   readonly embedding: Program;
+  /** Where the model has a relative bias. */
+  readonly positionBias?: Program;
   /** In the order of the layers. */
   readonly blocks: readonly (Program & LayerRange)[];
   readonly head: Program;
@@ -46,6 +50,7 @@ export async function compileDecoding(options: DecoderOptions): Promise<Decoding
   // Its table is read row by row, in the type that it is stored in.
   const embeddingSegment = buildEmbedding(context);
   const embedding = await fed(embeddingSegment, options);
+  const biasSegment = buildPositionBias(context, pastTokensDim);
   const front: LayerKeyValues[] = [];
   for (let layer = 0; layer < model.numHiddenLayers; layer++) {
     const past = buildPast(context, { layer });
@@ -67,41 +72,56 @@ export async function compileDecoding(options: DecoderOptions): Promise<Decoding
     buildHead(held, (output, build) => build.graph.output("logits", logitsOf(output, build))),
   ];
   const encoderSegments = segmentsOfEncoder(context);
+  const readWhileDecoding = [embeddingSegment, ...(biasSegment ? [biasSegment] : []), ...Object.values(encoderSegments ?? {}).flat()];
   const programs: Program[] = [];
   for (const [i, segment] of segments.entries()) {
     if (weights === "shared") programs.push(await fed(segment, options));
     else {
       programs.push(await packed(segment, { ...options, isPacked }));
-      const stillRead = parametersOf(embeddingSegment, ...encoderSegments, ...segments.slice(i + 1));
+      const stillRead = parametersOf(...readWhileDecoding, ...segments.slice(i + 1));
       for (const name of parametersOf(segment)) if (isPacked(name) && !stillRead.has(name)) store.forget(name);
     }
   }
-  const encoder = encoderSegments.length > 0 && (await compileEncoder(encoderSegments, options));
   return {
     embedding,
+    ...(biasSegment && { positionBias: await fed(biasSegment, options) }),
     front,
-    ...(encoder && { encoder }),
+    ...(encoderSegments && { encoder: await compileEncoder(encoderSegments, options) }),
     blocks: ranges.map((range, i) => ({ ...range, ...programs[i]! })),
     head: programs.at(-1)!,
   };
 }
 
 /** The encoder's embedding and blocks, then the keys and values that the decoder's layers make of its output; it reads a source once. */
-function segmentsOfEncoder(context: SegmentContext): Segment[] {
+function segmentsOfEncoder(context: SegmentContext): EncoderSegments | undefined {
   const { encoder, numHiddenLayers } = context.model;
-  if (!encoder) return [];
+  if (!encoder) return undefined;
   const own = { ...context, stack: encoder };
-  return [
-    buildEmbedding(own),
-    ...Array.from({ length: encoder.numHiddenLayers }, (_, layer) => buildBlock(own, { layer })),
-    ...Array.from({ length: numHiddenLayers }, (_, layer) => buildCrossKeyValues(context, { layer })),
-  ];
+  const positionBias = buildPositionBias(own);
+  return {
+    embedding: buildEmbedding(own),
+    ...(positionBias && { positionBias }),
+    blocks: Array.from({ length: encoder.numHiddenLayers }, (_, layer) => buildBlock(own, { layer })),
+    crossKeyValues: Array.from({ length: numHiddenLayers }, (_, layer) => buildCrossKeyValues(context, { layer })),
+  };
 }
 
-async function compileEncoder(segments: readonly Segment[], options: DecoderOptions): Promise<EncoderPrograms> {
-  const [embedding, ...others] = await Promise.all(segments.map((segment) => fed(segment, options)));
-  const layers = options.model.encoder!.numHiddenLayers;
-  return { embedding: embedding!, blocks: others.slice(0, layers), crossKeyValues: others.slice(layers) };
+interface EncoderSegments {
+  readonly embedding: Segment;
+  readonly positionBias?: Segment;
+  readonly blocks: readonly Segment[];
+  readonly crossKeyValues: readonly Segment[];
+}
+
+async function compileEncoder(segments: EncoderSegments, options: DecoderOptions): Promise<EncoderPrograms> {
+  const { embedding, positionBias, blocks, crossKeyValues } = segments;
+  const compile = (segment: Segment): Promise<Program> => fed(segment, options);
+  return {
+    embedding: await compile(embedding),
+    ...(positionBias && { positionBias: await compile(positionBias) }),
+    blocks: await Promise.all(blocks.map(compile)),
+    crossKeyValues: await Promise.all(crossKeyValues.map(compile)),
+  };
 }
 
 const parametersOf = (...segments: readonly Segment[]): ReadonlySet<string> =>
@@ -135,7 +155,7 @@ async function packed(segment: Segment, { backend, store, isPacked }: PackedOpti
 function bind({ graph }: Segment, executable: Executable, parameters: Readonly<Record<string, HostTensor>>): Program {
   return {
     run(inputs) {
-      const all: Record<string, HostTensor> = { ...inputs, ...parameters };
+      const all: Record<string, Tensor> = { ...inputs, ...parameters };
       return executable.run(Object.fromEntries([...graph.inputs.keys()].flatMap((name) => (all[name] ? [[name, all[name]]] : []))));
     },
   };

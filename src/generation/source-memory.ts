@@ -7,6 +7,8 @@ import type { Program } from "./decoding-programs.ts";
 
 export interface EncoderPrograms {
   readonly embedding: Program;
+  /** Where the encoder has a relative bias. */
+  readonly positionBias?: Program;
   /** One for each layer. */
   readonly blocks: readonly Program[];
   /** Keys and values for each layer of the decoder. */
@@ -42,7 +44,8 @@ export class SourceMemory {
     const positionIds = padded((_, t) => t);
     const documentIds = padded((row, t) => (t < row.length ? 0 : -1));
     const context = await this.#contexts.create({ batchSize: B, tokens: S, documentIds, positionIds }, 1);
-    const shared = { adapterIds: int64(Int32Array.from(adapterIds), [B]) };
+    const bias = await this.#programs.positionBias?.run(context(0));
+    const shared = { adapterIds: int64(Int32Array.from(adapterIds), [B]), ...bias };
     const inputIds = int64(
       padded((row, t) => row[t] ?? 0),
       [B, S],

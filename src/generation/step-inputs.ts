@@ -1,8 +1,9 @@
 /** What the blocks read beside hidden states when rows of different lengths go on with new tokens: masks, positions, tables. */
 import type { HostTensor } from "../backends/backend.ts";
+import { splitDistances } from "../execution/batch-context.ts";
 import { maskInput, rotaryInputs, rotaryKinds } from "../models/decoding-blocks.ts";
 import { computeRotaryTables, type RotaryConfig, type RotaryTables } from "../models/layers/rotary.ts";
-import type { MaskKind, Model } from "../models/model.ts";
+import type { MaskKind, Model, RelativeBias } from "../models/model.ts";
 
 export interface StepLayout {
   /** Tokens that each row has already, its positions 0 and on. */
@@ -53,16 +54,16 @@ export function stepPositions({ lengths, counts }: Pick<StepLayout, "lengths" | 
 
 /**
  * Buckets of distances along the diagonals of T queries against the slots of the cache and the new tokens, [2 T + capacity],
- * for `layers/relative-bias.ts`. Between the two lies room without tokens, so distances are those of positions, not of places.
+ * for the position bias (`models/segments.ts`). Between the two lies room without tokens, so distances are those of positions, not of places.
  * Rows must have equal lengths, and the cache room for the new tokens.
  */
-export function stepDistances({ lengths, counts, capacity }: StepLayout, bucketOf: (distance: number) => number): HostTensor {
+export function stepDistances({ lengths, counts, capacity }: StepLayout, { bucketOf }: RelativeBias): Record<string, HostTensor> {
   const [T, length] = [Math.max(...counts), lengths[0]!];
   const data = BigInt64Array.from({ length: 2 * T + capacity }, (_, i) => {
     const diagonal = i - (T - 1);
     return BigInt(bucketOf(diagonal > capacity - T ? Math.min(0, diagonal - capacity) : diagonal - length));
   });
-  return { dtype: "int64", dims: [data.length], data };
+  return splitDistances(data, T);
 }
 
 /** Rotary tables that grow with the text. They are made anew only where the angles of a position have changed, as scalings that depend on the length do. */

@@ -10,12 +10,12 @@ export const matchesPattern = (module: string, pattern: string): boolean => new 
 /** How a configuration names modules. */
 export type ModuleTargets = "all-linear" | string | readonly string[];
 
-/** The linear layers chosen by `targets`. Experts of a mixture are hundreds, and no modules of their own to PEFT: they are chosen
- * where a name or the pattern says "experts".
+/** The linear layers chosen by `targets`. Experts of a mixture are hundreds, and like their router no modules of their own to PEFT: they
+ * are chosen where a name or the pattern says "experts".
  * @throws ConfigError if a name matches nothing */
 export function selectLinears(linears: readonly LinearModule[], targets: ModuleTargets): string[] {
   const names = (of: readonly LinearModule[]): string[] => of.map(({ module }) => module);
-  const usual = names(linears.filter(({ isExpert }) => !isExpert));
+  const usual = names(linears.filter(({ bare }) => !bare));
   if (typeof targets === "string") return selectModules(targets.includes("experts") ? names(linears) : usual, targets);
   const [ofExperts, others] = [
     targets.filter((target) => target.includes("experts")),
@@ -23,6 +23,31 @@ export function selectLinears(linears: readonly LinearModule[], targets: ModuleT
   ];
   const chosen = new Set([...selectModules(names(linears), ofExperts), ...selectModules(usual, others)]);
   return names(linears).filter((module) => chosen.has(module));
+}
+
+/** PEFT's name of a layer's weight, which `target_parameters` choose by its end. */
+export const parameterOf = ({ module, bare }: LinearModule): string => bare?.parameter ?? `${module}.weight`;
+
+/** The linear layers whose weights are in the parameters that end with one of `targets`, for example `experts.gate_up_proj`.
+ * @throws ConfigError if a name matches nothing, or a weight that is stored turned */
+export function selectByParameters(linears: readonly LinearModule[], targets: readonly string[]): LinearModule[] {
+  const known = [...new Set(linears.map((linear) => parameterOf(linear).split(".").slice(-2).join(".")))];
+  const problems = targets
+    .filter((target) => !linears.some((linear) => endsWithModule(parameterOf(linear), target)))
+    .map((target) => {
+      const nearest = nearestName(target, known);
+      return `method.targetParameters: "${target}" matches no weight of a linear layer.${nearest ? ` Did you mean "${nearest}"?` : ""} Known here: ${known.join(", ")}.`;
+    });
+  if (problems.length > 0) throw new ConfigError(problems);
+  const chosen = linears.filter((linear) => targets.some((target) => endsWithModule(parameterOf(linear), target)));
+  const turned = chosen.find(({ layout }) => layout === "in-out");
+  if (turned) {
+    const { module } = turned;
+    throw new ConfigError(
+      `method.targetParameters: ${module}.weight is stored as [in, out], where PEFT takes inputs for outputs. Name ${module.slice(module.lastIndexOf(".") + 1)} in targetModules.`,
+    );
+  }
+  return chosen;
 }
 
 /** The modules chosen by a list of names, one regular expression, or `all-linear`.

@@ -112,9 +112,10 @@ export interface Method<Config = any> {
   /** True if the configuration asks for a start that is found in the training data; then `attachToData` takes the place of `attach`. */
   readsData?(config: Config): boolean;
   attachToData?(target: MethodTarget, config: Config, inputs: ObservedInputs): Promise<AttachedMethod>;
-  /** Reads adapter_config.json of this kind: PEFT's `peft_type`, or `adapterhub:` and an architecture. Absent where there is no such file. */
+  /** Reads adapter_config.json of this kind: PEFT's `peft_type`, or `adapterhub:` and an architecture. Absent where there is no such file.
+   * `tensors` are the names in the file beside it. */
   readonly peftType?: string;
-  fromPeft?(config: Readonly<Record<string, unknown>>): Config;
+  fromPeft?(config: Readonly<Record<string, unknown>>, tensors: readonly string[]): Config;
 }
 
 export const defineMethod = <Schema extends z.ZodType, M extends Method<z.output<Schema>>>(

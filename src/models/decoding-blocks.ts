@@ -5,10 +5,11 @@
  */
 import { Graph, type TensorType, type Value } from "../tensor/graph.ts";
 import { addDims, type Dim, dim } from "../tensor/shape.ts";
+import { positionBiasShape } from "./layers/relative-bias.ts";
 import type { RotaryConfig } from "./layers/rotary.ts";
 import type { MaskKind, Model } from "./model.ts";
 import { type ParameterSpec, SegmentBuilder } from "./segment-builder.ts";
-import { batchDim, encoderTokensDim, pastTokensDim, type Segment, type SegmentContext } from "./segments.ts";
+import { batchDim, encoderTokensDim, pastTokensDim, positionBiasName, type Segment, type SegmentContext } from "./segments.ts";
 
 /** Layers `from` to `to`, the last not included. */
 export interface LayerRange {
@@ -35,9 +36,9 @@ export const cacheNames = (index: number) =>
 export const crossNames = (index: number) => ({ key: `crossKey.${index}`, value: `crossValue.${index}` }) as const;
 
 /**
- * hidden [B, T, C], positionIds int64 [B, T], rotary tables, masks [B, 1, 1, T, P + T], distanceBuckets int64 [2 T + P], and of
- * every layer pastKey and pastValue [B, H, P, D]; in an encoder-decoder crossMask [B, 1, 1, T, S] and of every layer crossKey
- * and crossValue [B, S, heads * D] -> hidden, and of every layer key and value [B, H, T, D] of the new tokens
+ * hidden [B, T, C], positionIds int64 [B, T], rotary tables, masks [B, 1, 1, T, P + T], positionBias.0 of the cache's slots and
+ * the new tokens, and of every layer pastKey and pastValue [B, H, P, D]; in an encoder-decoder crossMask [B, 1, 1, T, S] and of every
+ * layer crossKey and crossValue [B, S, heads * D] -> hidden, and of every layer key and value [B, H, T, D] of the new tokens
  */
 export function buildDecodingBlocks({ model, options }: Pick<SegmentContext, "model" | "options">, { from, to }: LayerRange): Segment {
   const graph = new Graph();
@@ -48,6 +49,8 @@ export function buildDecodingBlocks({ model, options }: Pick<SegmentContext, "mo
   let hidden = once("hidden", "float32", [batchDim, T, model.hiddenSize]);
   const positionIds = once("positionIds", "int64", [batchDim, T]);
   const kinds = rotaryKinds(model);
+  const biasShape = positionBiasShape(model, [T, addDims(pastTokensDim, T)]);
+  const positionBias = model.relativeBias && once(positionBiasName(0), "float32", biasShape);
   for (let layer = from; layer < to; layer++) {
     const prefix = model.blockPrefix(layer);
     const names = cacheNames(layer - from);
@@ -69,7 +72,7 @@ export function buildDecodingBlocks({ model, options }: Pick<SegmentContext, "mo
       past: { key: cache(names.pastKey), value: cache(names.pastValue), isBuffer: true },
       ...(turning && { rotary: { cos: table("cos"), sin: table("sin") } }),
       ...(model.encoder && { encoded: { key: cross("key"), value: cross("value"), masks: [crossMask()] } }),
-      ...(model.distanceBucket && { distanceBuckets: once("distanceBuckets", "int64", [addDims(pastTokensDim, T, T)]) }),
+      ...(positionBias && { positionBias: [positionBias] }),
     });
     for (const [local, spec] of build.parameters) parameters.set(local, spec);
     graph.output(names.key, output.present.key);

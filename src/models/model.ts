@@ -38,8 +38,8 @@ export interface BlockInput {
   readonly masks: readonly Value[];
   /** Keys and values of earlier tokens when decoding with a cache, or what a method puts in front. */
   readonly past?: PastKeyValues;
-  /** Where the stack has distance buckets: int64 [T + keys], see `layers/relative-bias.ts`. */
-  readonly distanceBuckets?: Value;
+  /** Added to the scores of self-attention where the stack has a relative bias, as many as masks: [1, numKeyValueHeads, query heads of each, t, keys]. */
+  readonly positionBias?: readonly Value[];
   /** What the encoder made of its tokens, for the cross-attention of an encoder-decoder. */
   readonly encoded?: EncoderOutput;
 }
@@ -105,6 +105,16 @@ export interface MaskKind {
   readonly slidingWindow?: number;
 }
 
+/** A learned number for each head and each bucket of distances, which all blocks of a stack add to their attention scores: `layers/relative-bias.ts`. */
+export interface RelativeBias {
+  /** [buckets, numAttentionHeads]. */
+  readonly table: ParameterSpec;
+  /** The bucket of a key's position minus the query's. */
+  bucketOf(distance: number): number;
+  /** Distances beyond this, on either side, are in the bucket of this one. */
+  readonly farthestDistance: number;
+}
+
 /** A chain of blocks behind an embedding. */
 export interface Stack {
   readonly hiddenSize: number;
@@ -122,10 +132,7 @@ export interface Stack {
   /** -> [B, T, C]. */
   embed(build: SegmentBuilder, input: EmbeddingInput): Value;
   block(build: SegmentBuilder, input: BlockInput): BlockOutput;
-  /** The bucket of a key's position minus the query's, in stacks with a relative position bias. */
-  distanceBucket?(distance: number): number;
-  /** Distances beyond this, on either side, are in the bucket of this one. */
-  readonly farthestDistance?: number;
+  readonly relativeBias?: RelativeBias;
   /** Keys and values of the encoder's tokens for the cross-attention of a block: its output [B, S, C] -> [B, S, heads * headDim], twice. */
   crossKeyValues?(build: SegmentBuilder, encoderHidden: Value): KeyValues;
   /** Rotary positions of a layer, undefined where it has none; layers with the same object share one pair of tables. */

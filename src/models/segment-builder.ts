@@ -28,14 +28,29 @@ export interface LinearCall {
   readonly outFeatures: number;
   /** "out-in": weight [out, in] (torch Linear); "in-out": weight [in, out] (GPT-2's Conv1D). */
   readonly layout: LinearLayout;
-  /** One of many experts, which methods leave alone where they are not asked for (`selectLinears`). */
-  readonly isExpert?: true;
+  readonly bare?: BareWeight;
   readonly weight: ParameterSpec;
   readonly bias: ParameterSpec | undefined;
   /** The layer's own output, bias included; [..., outFeatures]. */
   readonly output: Value;
 }
 export type LinearLayout = "out-in" | "in-out";
+
+/**
+ * Where transformers 5 and PEFT hold a weight that is in no linear layer there: a router's [out, in], or one of many experts in
+ * [experts, parts * out, in]. Methods leave such layers alone where they are not asked for (`selectLinears`).
+ */
+export interface BareWeight {
+  /** Path of that parameter there, for example `model.layers.3.mlp.experts.gate_up_proj`. */
+  readonly parameter: string;
+  readonly expert?: {
+    readonly index: number;
+    readonly count: number;
+    /** Which of the layers that stand above each other in the parameter: 0 and 1 are gate and up. */
+    readonly part: number;
+    readonly parts: number;
+  };
+}
 
 /** Rows of a table parameter at integer indices; `lookUp` is the model's own way, for indices inside the table. */
 export interface RowsCall {
@@ -176,7 +191,7 @@ export class SegmentBuilder {
   }
 
   /** y = x W^T + b, through the hooks. @param name module name inside this segment, for example `self_attn.q_proj` */
-  linear({ name, input: given, outFeatures, bias = false, layout = "out-in", isExpert }: LinearOptions): Value {
+  linear({ name, input: given, outFeatures, bias = false, layout = "out-in", bare }: LinearOptions): Value {
     const module = this.nameOf(name);
     const input = this.#options.hooks.reduce((current, hooks) => hooks.linearInput?.({ module, input: current }, this) ?? current, given);
     const inFeatures = Number(input.shape.at(-1));
@@ -185,7 +200,16 @@ export class SegmentBuilder {
     const biasSpec: ParameterSpec | undefined = bias ? { name: `${module}.bias`, shape: [outFeatures], kind: "bias" } : undefined;
     let output = matmul(input, this.parameter(weight), { transposeB: layout === "out-in" });
     if (biasSpec) output = add(output, this.parameter(biasSpec));
-    const call = { module, input, inFeatures, outFeatures, layout, ...(isExpert && { isExpert }), weight, bias: biasSpec };
+    const call = {
+      module,
+      input,
+      inFeatures,
+      outFeatures,
+      layout,
+      ...(bare && { bare: { ...bare, parameter: this.nameOf(bare.parameter) } }),
+      weight,
+      bias: biasSpec,
+    };
     for (const hooks of this.#options.hooks) output = hooks.linear?.({ ...call, output }, this) ?? output;
     return output;
   }
@@ -224,5 +248,6 @@ export interface LinearOptions {
   readonly outFeatures: number;
   readonly bias?: boolean;
   readonly layout?: LinearLayout;
-  readonly isExpert?: true;
+  /** With the parameter's path inside this segment. */
+  readonly bare?: BareWeight;
 }

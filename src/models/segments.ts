@@ -6,6 +6,7 @@
 import { Graph, type TensorType, type Value } from "../tensor/graph.ts";
 import {
   broadcastTo,
+  concat,
   constant,
   equal,
   greaterOrEqual,
@@ -21,9 +22,11 @@ import {
 } from "../tensor/ops/index.ts";
 import { addDims, type Dim, dim, divideDims, multiplyDims } from "../tensor/shape.ts";
 import { keysSeen } from "./layers/attention.ts";
+import { positionBias, positionBiasShape } from "./layers/relative-bias.ts";
 import { logitsOf } from "./layers/vocabulary.ts";
 import type { BlockOutput, EncoderOutput, HeadOutput, MaskKind, Model, Stack } from "./model.ts";
 import {
+  type BareWeight,
   type LinearLayout,
   type ModelHooks,
   type ParameterPiece,
@@ -70,7 +73,34 @@ export function buildEmbedding({ model, stack = model, chunks, options }: Segmen
   return { name: "embedding", graph: build.graph, parameters: build.parameters };
 }
 
-/** hidden, positionIds, rotary tables, masks (, distanceBuckets) (, encoderHidden, crossMasks) -> hidden. When decoding: `decoding-blocks.ts`. */
+/** Graph input or output with the position bias of one chunk of queries. */
+export const positionBiasName = (chunk: number): string => `positionBias.${chunk}`;
+
+/**
+ * (pastBuckets int64 [past],) distanceBuckets int64 [2 T] -> positionBias.0 ... positionBias.n, as blocks read them; undefined in
+ * stacks without a relative bias. Both together are what `distanceBuckets` in layers/relative-bias.ts gives.
+ * @param past keys in front of the queries' own, by default those that the method puts there
+ */
+export function buildPositionBias(context: SegmentContext, past: Dim = prefixTokens(context)): Segment | undefined {
+  const { model, stack = model, chunks, options } = context;
+  if (!stack.relativeBias) return undefined;
+  const build = new SegmentBuilder({ ...options, prefix: "" });
+  const T = tokensDim(chunks);
+  const buckets = (name: string, size: Dim): Value => build.graph.input(name, { dtype: "int64", shape: [size] });
+  const parts = [...(past === 0 ? [] : [buckets("pastBuckets", past)]), buckets("distanceBuckets", multiplyDims(2, T))];
+  const biases = positionBias(build, { ...{ stack, chunks }, queries: T, keys: addDims(past, T), distanceBuckets: concat(parts, 0) });
+  for (const [chunk, bias] of biases.entries()) build.graph.output(positionBiasName(chunk), bias);
+  return { name: "position bias", graph: build.graph, parameters: build.parameters };
+}
+
+/** How many keys methods put in front of a stack's own; in front of an encoder nothing stands. */
+function prefixTokens(context: SegmentContext): Dim {
+  const { model, stack = model } = context;
+  const past = stack === model ? buildPast(context, { layer: 0 }) : undefined;
+  return past?.graph.outputs.get("pastKey")?.shape[2] ?? 0;
+}
+
+/** hidden, positionIds, rotary tables, masks (, positionBias) (, encoderHidden, crossMasks) -> hidden. When decoding: `decoding-blocks.ts`. */
 export function buildBlock({ model, stack = model, chunks, options }: SegmentContext, { layer }: { layer: number }): Segment {
   const build = new SegmentBuilder({ ...options, prefix: stack.blockPrefix(layer) });
   const { graph } = build;
@@ -89,10 +119,14 @@ export function buildBlock({ model, stack = model, chunks, options }: SegmentCon
   const masks = Array.from({ length: chunks }, (_, chunk) =>
     graph.input(`mask.${chunk}`, float([batchDim, 1, 1, divideDims(T, chunks), seen(chunk)])),
   );
+  const biases = (): Value[] =>
+    masks.map(({ shape: [, , , t, keys] }, chunk) =>
+      graph.input(positionBiasName(chunk), { dtype: "float32", shape: positionBiasShape(stack, [t!, keys!]) }),
+    );
   const output: BlockOutput = stack.block(build, {
     ...{ layer, hidden, positionIds, masks },
     ...(rotary && { rotary }),
-    ...(stack.distanceBucket && { distanceBuckets: graph.input("distanceBuckets", { dtype: "int64", shape: [addDims(past, T, T)] }) }),
+    ...(stack.relativeBias && { positionBias: biases() }),
     ...(stack === model && model.encoder && { encoded: encoderInputs(build, { model, chunks }) }),
     ...(front && { past: { key: forEachRow(front.key), value: forEachRow(front.value) } }),
   });
@@ -230,7 +264,7 @@ export interface LinearModule {
   readonly inFeatures: number;
   readonly outFeatures: number;
   readonly layout: LinearLayout;
-  readonly isExpert?: true;
+  readonly bare?: BareWeight;
 }
 
 /** The stacks of a model in order of use. */
@@ -240,14 +274,15 @@ export const stacksOf = (model: Model): readonly Stack[] => (model.encoder ? [mo
 export function describeModel(model: Model): { parameters: ParameterSpec[]; linears: LinearModule[] } {
   const linears: LinearModule[] = [];
   const recorder: ModelHooks = {
-    linear({ module, inFeatures, outFeatures, layout, isExpert, output }) {
-      linears.push({ module, inFeatures, outFeatures, layout, ...(isExpert && { isExpert }) });
+    linear({ module, inFeatures, outFeatures, layout, bare, output }) {
+      linears.push({ module, inFeatures, outFeatures, layout, ...(bare && { bare }) });
       return output;
     },
   };
   const context: SegmentContext = { model, chunks: 1, options: { hooks: [recorder], isTraining: false, storageOf: () => float32 } };
   const segments = stacksOf(model).flatMap((stack) => [
     buildEmbedding({ ...context, stack }),
+    ...[buildPositionBias({ ...context, stack }) ?? []].flat(),
     ...Array.from({ length: stack.numHiddenLayers }, (_, layer) => buildBlock({ ...context, stack }, { layer })),
   ]);
   segments.push(model.labelHead ? buildLabelHead(context, () => {}) : buildHead(context, (head, build) => logitsOf(head, build)));

@@ -76,9 +76,9 @@ async function train({ engine, store, model }: Opened, { steps = 3, learningRate
 
 /** What may cross to the device in a step: the batch, and single numbers. */
 const ofBatch = new Set([
-  ...["inputIds", "positionIds", "documentIds", "keyPositionIds", "keyDocumentIds", "distanceBuckets", "positions", "labels", "weights"],
+  ...["inputIds", "positionIds", "documentIds", "keyPositionIds", "keyDocumentIds", "positions", "labels", "weights"],
   ...["gradientScale", "before", "stepSize", "epsilon", "decay"],
-  "upload", // rotary tables
+  "upload", // rotary tables, buckets of distances
 ]);
 
 /** Distance of two vectors in parts of the second's length. */
@@ -114,35 +114,39 @@ for (const { name } of devices.filter((device) => device.keepsResults)) {
     });
 
     it.each([
-      ["LoRA", adapt],
-      ["full", whole],
-    ] as const)("%s: after the first step only the batch goes there, and only its losses come back", async (_, attach) => {
-      const { counts, on } = counting(device());
-      const opened = await open(on, { attach });
-      const { engine, store } = opened;
-      const step = async (step: number): Promise<void> => {
-        for (const micro of batches.slice(0, 2)) await engine.accumulate(micro, { ...once, seed: step });
-        await engine.update({ learningRate: 1e-2, step, gradientScale: 1 / (await engine.gradientNorm()) });
-      };
-      await step(1);
-      expect(counts.bytes("up")).toBeGreaterThan(0.9 * (store.frozenBytes + store.trainedBytes / 2));
-      const { live } = counts;
-      for (const at of [2, 3]) {
+      { title: "LoRA", attach: adapt },
+      { title: "full", attach: whole },
+      { title: "all of an encoder-decoder", attach: whole, encoderDecoder: "t5" },
+    ] satisfies (Setting & { title: string })[])(
+      "$title: after the first step only the batch goes there, and only its losses come back",
+      async (setting) => {
+        const { counts, on } = counting(device());
+        const { engine, store, model } = await open(on, setting);
+        const of = (model.encoder ? pairs : batches).slice(0, 2);
+        const step = async (step: number): Promise<void> => {
+          for (const micro of of) await engine.accumulate(micro, { ...once, seed: step });
+          await engine.update({ learningRate: 1e-2, step, gradientScale: 1 / (await engine.gradientNorm()) });
+        };
+        await step(1);
+        expect(counts.bytes("up")).toBeGreaterThan(0.9 * (store.frozenBytes + store.trainedBytes / 2));
+        const { live } = counts;
+        for (const at of [2, 3]) {
+          counts.begin();
+          await step(at);
+          expect([...counts.up].filter(({ name }) => !ofBatch.has(name))).toEqual([]);
+          expect(counts.largest("up")).toBeLessThanOrEqual(16 * 8 * batch.batchSize);
+          expect(counts.largest("down")).toBeLessThanOrEqual(4 * of[0]!.targetLabels.length);
+          expect(new Set(counts.down.map(({ name }) => name))).toEqual(new Set(["lossSum", "targetLosses", "correct", "download"]));
+          expect(counts.down.filter(({ name }) => name === "download")).toEqual([{ name: "download", bytes: 4 }]); // the norm
+          expect(counts.live).toBe(live);
+        }
+        await engine.evaluate(of[0]!);
         counts.begin();
-        await step(at);
-        // Ids, positions, documents, rotary tables and labels: a few numbers a token.
-        expect(counts.largest("up")).toBeLessThanOrEqual(16 * 8 * batch.batchSize);
-        expect(counts.largest("down")).toBeLessThanOrEqual(4 * targets);
-        expect(new Set(counts.down.map((crossing) => crossing.name))).toEqual(new Set(["lossSum", "targetLosses", "correct", "download"]));
-        expect(counts.down.filter((crossing) => crossing.name === "download")).toEqual([{ name: "download", bytes: 4 }]); // the norm
+        await engine.evaluate(of[0]!);
+        expect([...counts.up].filter(({ name }) => !ofBatch.has(name))).toEqual([]);
         expect(counts.live).toBe(live);
-      }
-      await engine.evaluate(batch);
-      counts.begin();
-      await engine.evaluate(batch);
-      expect(counts.largest("up")).toBeLessThanOrEqual(16 * 8 * batch.batchSize);
-      expect(counts.live).toBe(live);
-    });
+      },
+    );
 
     it("has one home for every weight: the host's cannot be read while they are on the device, and what the host changes counts", async () => {
       const opened = await open(device(), { attach: whole });

@@ -64,12 +64,6 @@ async function write(path: string, files: Readonly<Record<string, FileContent>>)
   for (const [file, content] of Object.entries(files)) await writeFileAtomic(join(path, file), content);
 }
 
-/** On transformers 5 PEFT takes the names of an MLP for those of experts, so an adapter of blocks without experts among others does not load there. */
-const loraOf = (path: string): object => ({
-  rank: 2,
-  ...(path.includes("qwen3_moe") && { targetModules: ["q_proj", "k_proj", "v_proj", "o_proj"] }),
-});
-
 describe.skipIf(!python)("a checkpoint of every kind with LoRA", () => {
   const paths = ["families", "encoders", "encoder-decoders"].flatMap((kind) =>
     readdirSync(reference + kind).map((name) => `${kind}/${name}`),
@@ -80,7 +74,7 @@ describe.skipIf(!python)("a checkpoint of every kind with LoRA", () => {
     const jobs: Job[] = [];
     for (const path of paths) {
       const [adapter, merged] = ["adapter", "merged"].map((kind) => join(folder, path, kind)) as [string, string];
-      const { base, opened, loss } = await tuned({ path, name: "lora", config: loraOf(path), output: adapter });
+      const { base, opened, loss } = await tuned({ path, name: "lora", config: { rank: 2 }, output: adapter });
       await write(merged, await mergedCheckpointFiles({ ...opened, fresh: [] }, openFolder(base.folder)));
       ours.set(path, loss);
       jobs.push({ model: merged, inputs: base.inputs }, { model: base.folder, inputs: base.inputs, adapter });
@@ -110,6 +104,12 @@ const cases: readonly (readonly [base: string, method: string, config: object])[
     [path, "ia3", {}],
     [path, "prompt-tuning", virtual],
     [path, "p-tuning", { ...virtual, encoderHiddenSize: 16 }],
+  ]),
+  ...["families/mixtral", "families/qwen3_moe"].flatMap((path): [string, string, object][] => [
+    [path, "lora", { rank: 2, targetParameters: ["experts.gate_up_proj", "experts.down_proj", "gate.weight"] }],
+    [path, "lora", { rank: 2, targetModules: ".*(o_proj|experts.*)", useRslora: true, rankPattern: { "experts.2.*": 3 } }],
+    [path, "lora", { rank: 2, targetModules: ".*layers.0.*experts.*(w2|down_proj)", alphaPattern: { "experts.1.*": 3 }, loraDropout: 0.1 }],
+    [path, "lora", { rank: 2, targetModules: ".*experts.*", initLoraWeights: "pissa" }],
   ]),
   [llama, "prefix-tuning", virtual],
   [bert, "prefix-tuning", virtual], // of encoder-decoders: see methods/prefix-tuning.ts

@@ -72,7 +72,7 @@ def save_adapter(model, folder):
     (folder / "README.md").unlink()  # an empty model card
     path = folder / "adapter_config.json"
     config = json.loads(path.read_text())
-    for key in ("target_modules", "feedforward_modules"):
+    for key in ("target_modules", "target_parameters", "feedforward_modules"):
         if isinstance(config.get(key), list):
             config[key].sort()  # a set in memory: its order changes from run to run
     path.write_text(json.dumps(config, indent=2, sort_keys=True))

@@ -2,6 +2,7 @@
 import type { InferenceSession } from "onnxruntime-common";
 import { type Backend, CompiledGraphCache, type Executable } from "../backend.ts";
 import { type DeviceName, deviceNamed } from "../registry.ts";
+import { compileElementLoop } from "../wasm/element-loop.ts";
 import { createDeviceMemory } from "./device-memory.ts";
 import { fromTensor, type OnnxRuntime, openSession, type SessionRequest } from "./session.ts";
 
@@ -40,7 +41,9 @@ export function createOnnxBackend({ runtime, provider, numThreads, sessionOption
     ...sessionOptions,
   };
   const cache = new CompiledGraphCache();
-  const compile: Backend["compile"] = (graph, { name = "graph", keepsMemory = false, constants } = {}) => {
+  const compile: Backend["compile"] = (graph, { name = "graph", keepsMemory = false, asElementLoop = false, constants } = {}) => {
+    const elementLoop = asElementLoop && device.name === "cpu" ? compileElementLoop(graph, { name }) : undefined;
+    if (elementLoop) return Promise.resolve(elementLoop);
     // Without an arena of its own a session draws on the process's memory, which all of them share.
     const request = { runtime, graph, name, device: device.name, options: { enableCpuMemArena: keepsMemory, ...options } };
     return constants

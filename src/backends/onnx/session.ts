@@ -1,11 +1,10 @@
 /** One graph as an ONNX Runtime session that checks what it is given. The runtime itself is handed in, so that Node and the browser share this file. */
 import type { InferenceSession, Tensor as OnnxTensor, TensorConstructor } from "onnxruntime-common";
 import { BackendError } from "../../base/errors.ts";
-import { bindDims } from "../../tensor/bindings.ts";
 import type { Graph, TensorType } from "../../tensor/graph.ts";
 import { verifyGraph } from "../../tensor/passes/verify.ts";
-import { type DimBindings, dimNames, evaluateShape, showShape } from "../../tensor/shape.ts";
 import { type HostTensor, isOnDevice, type Tensor } from "../backend.ts";
+import { bindInputs, checkOutputs } from "../check-tensors.ts";
 import type { DeviceName } from "../registry.ts";
 import { lowerToOnnx, outputName } from "./lower.ts";
 import { elementType, type OnnxTensor as OnnxInitializer } from "./onnx-schema.ts";
@@ -77,32 +76,10 @@ export async function openSession({
     }
   }
 
-  function bind(inputs: Readonly<Record<string, Tensor>>): DimBindings {
-    const shapes = given.map(([input, { dtype, shape }]) => {
-      const tensor = inputs[input] ?? fail(`input "${input}" is missing; given: ${Object.keys(inputs).join(", ") || "none"}.`);
-      if (tensor.dtype !== dtype) fail(`input "${input}" is ${tensor.dtype}; expected ${dtype}.`);
-      return { name: input, shape, actual: tensor.dims };
-    });
-    try {
-      return bindDims(shapes);
-    } catch (error) {
-      return fail((error as Error).message, error);
-    }
-  }
-
-  function checkOutput(output: string, tensor: HostTensor, bindings: DimBindings): void {
-    const { dtype, shape }: TensorType =
-      graph.outputs.get(output) ?? fail(`output "${output}" does not exist; known: ${[...graph.outputs.keys()].join(", ")}.`);
-    const known = shape.flatMap(dimNames).every((size) => bindings[size] !== undefined);
-    const fits = known ? String(evaluateShape(shape, bindings)) === String(tensor.dims) : shape.length === tensor.dims.length;
-    if (tensor.dtype !== dtype || !fits)
-      fail(`output "${output}" was given memory for ${tensor.dtype}[${tensor.dims.join(", ")}]; expected ${dtype}${showShape(shape)}.`);
-  }
-
   return {
     async run(inputs, outputs = {}) {
-      const bindings = bind(inputs);
-      for (const [output, tensor] of Object.entries(outputs)) checkOutput(output, tensor, bindings);
+      const bindings = bindInputs({ name, expected: given, inputs });
+      checkOutputs({ name, expected: graph.outputs, outputs, bindings });
       const feeds = Object.fromEntries(given.map(([input]) => [input, toTensor(`input "${input}"`, inputs[input]!)]));
       const fetches = Object.fromEntries(
         [...graph.outputs.keys()].map((output) => [

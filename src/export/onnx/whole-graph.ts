@@ -3,8 +3,9 @@
  * those of the field's ONNX exports (Hugging Face Optimum's names, which transformers.js reads). Parameters are inputs
  * under their names in the checkpoint.
  */
+import { positionBias } from "../../models/layers/relative-bias.ts";
 import { computeRotaryTables, type RotaryConfig, shortRotaryLength } from "../../models/layers/rotary.ts";
-import type { EmbeddingInput, EncoderOutput, KeyValues, MaskKind, Model, Stack } from "../../models/model.ts";
+import type { EmbeddingInput, EncoderOutput, KeyValues, MaskKind, Model, RelativeBias, Stack } from "../../models/model.ts";
 import { type ModelHooks, type ParameterSpec, SegmentBuilder } from "../../models/segment-builder.ts";
 import type { ParameterStorage } from "../../models/storage.ts";
 import { Graph, type TensorType, type Value } from "../../tensor/graph.ts";
@@ -106,7 +107,7 @@ export class WholeGraphBuilder implements WholeGraph {
       masks.set(key, masks.get(key) ?? maskOfKind(this.graph, { ...sizes, kind, attentionMask }));
       return masks.get(key)!;
     };
-    const distanceBuckets = stack.distanceBucket && this.#distanceBuckets(stack, sizes);
+    const biases = stack.relativeBias && this.#positionBias(stack, sizes);
     let hidden = this.segment("", (build) => stack.embed(build, tokens));
     for (let layer = 0; layer < stack.numHiddenLayers; layer++) {
       const rotary = rotaryOf(stack.rotary?.(layer));
@@ -114,7 +115,7 @@ export class WholeGraphBuilder implements WholeGraph {
         stack.block(build, {
           ...{ layer, hidden, positionIds, masks: [maskOf(stack.maskKind(layer))] },
           ...(rotary && { rotary }),
-          ...(distanceBuckets && { distanceBuckets }),
+          ...(biases && { positionBias: biases }),
           ...(cache && { past: cache.past(layer) }),
           ...(encoded && { encoded: encoded(build, layer) }),
         }),
@@ -155,11 +156,16 @@ export class WholeGraphBuilder implements WholeGraph {
     };
   }
 
+  #positionBias(stack: Stack, sizes: Sizes): Value[] {
+    const distanceBuckets = this.#distanceBuckets(stack.relativeBias!, sizes);
+    return this.segment("", (build) => positionBias(build, { stack, chunks: 1, ...sizes, distanceBuckets }));
+  }
+
   /** As `distanceBuckets` in layers/relative-bias.ts, int64 [T + S]: from a table of the near distances, whose ends hold for all beyond. */
-  #distanceBuckets({ distanceBucket, farthestDistance: far = 0 }: Stack, { queries, keys }: Sizes): Value {
+  #distanceBuckets({ bucketOf, farthestDistance: far }: RelativeBias, { queries, keys }: Sizes): Value {
     const { graph } = this;
     const int64 = (value: number): Value => constant(graph, value, "int64");
-    const data = BigInt64Array.from({ length: 2 * far + 1 }, (_, i) => BigInt(distanceBucket!(i - far)));
+    const data = BigInt64Array.from({ length: 2 * far + 1 }, (_, i) => BigInt(bucketOf(i - far)));
     const table = this.#table("distance_buckets", { dims: [data.length], data });
     const lastKey = slice(range(graph, keys), 0, { start: subtractDims(keys, 1), size: 1 });
     const distance = sub(range(graph, addDims(queries, keys)), lastKey);

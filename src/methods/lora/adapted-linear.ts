@@ -2,12 +2,13 @@
 import { ConfigError } from "../../base/errors.ts";
 import type { Random } from "../../base/random.ts";
 import type { LinearModule } from "../../models/segments.ts";
+import { parameterOf } from "../match-modules.ts";
 import type { AddedParameter, BaseWeights, MethodTarget, ParameterData } from "../method.ts";
 import { alphaOf, type LoraConfig, rankOf } from "./config.ts";
 import { asOutIn, changesBase, type Factors, type Start, startFactors } from "./initialisation.ts";
 
 export interface AdaptedLinear extends LinearModule {
-  /** [rank, in]. */
+  /** [rank, in]; one for all parts of an expert's parameter where the method adapts the parameter. */
   readonly a: AddedParameter;
   /** [out, rank]. */
   readonly b: AddedParameter;
@@ -25,19 +26,24 @@ export interface AdaptOptions {
   /** A by module, where the method found it in data. */
   readonly given: ReadonlyMap<string, Float32Array>;
   readonly quantised: MethodTarget["quantised"];
+  /** Where the parameter that holds the weight is adapted, which counts for ranks, alphas and sizes: A of its first part, absent for that part. */
+  readonly ofParameter?: { readonly a: AddedParameter | undefined };
 }
 
 /** @throws ConfigError if the rank is above the size of the weight */
-export function adaptLinear(linear: LinearModule, { config, given, quantised }: AdaptOptions): AdaptedLinear {
+export function adaptLinear(linear: LinearModule, { config, given, quantised, ofParameter }: AdaptOptions): AdaptedLinear {
   const { module, inFeatures, outFeatures } = linear;
-  const rank = rankOf(config, module);
-  if (rank > Math.min(inFeatures, outFeatures)) {
+  const adapted = ofParameter ? parameterOf(linear) : module;
+  const rank = rankOf(config, adapted);
+  // Parts that were adapted apart lie in one parameter with the sum of their ranks.
+  const most = Math.min(inFeatures, outFeatures) * (ofParameter ? (linear.bare?.expert?.parts ?? 1) : 1);
+  if (rank > most) {
     const field = rank === config.rank ? "rank" : "rankPattern";
     throw new ConfigError(
-      `method.${field}: ${rank} is above the size of ${module} [${outFeatures}, ${inFeatures}]; choose at most ${Math.min(inFeatures, outFeatures)}.`,
+      `method.${field}: ${rank} is above the size of ${module} [${outFeatures}, ${inFeatures}]; choose at most ${most}.`,
     );
   }
-  const scale = alphaOf(config, module) / (config.useRslora ? Math.sqrt(rank) : rank);
+  const scale = alphaOf(config, adapted) / (config.useRslora ? Math.sqrt(rank) : rank);
   let factors: Start | undefined;
   const begin = async (random: Random, base: BaseWeights): Promise<Start> => {
     const weight = async (): Promise<Float64Array> => asOutIn((await base(`${module}.weight`)).data, linear);
@@ -51,7 +57,7 @@ export function adaptLinear(linear: LinearModule, { config, given, quantised }: 
   return {
     ...linear,
     scale,
-    a: parameter("lora_A.weight", [rank, inFeatures], async (random, base) => (await begin(random, base)).a),
+    a: ofParameter?.a ?? parameter("lora_A.weight", [rank, inFeatures], async (random, base) => (await begin(random, base)).a),
     b: parameter("lora_B.weight", [outFeatures, rank], async (random, base) => (await begin(random, base)).b),
     magnitude: config.useDora
       ? parameter("lora_magnitude_vector", [outFeatures], async (random, base, held) => {

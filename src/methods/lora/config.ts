@@ -1,9 +1,11 @@
 /** The options of LoRA and its relatives, and how they stand in PEFT's adapter_config.json. */
 import { z } from "zod";
 import { UnsupportedError } from "../../base/errors.ts";
+import { endsWithModule } from "../../base/module-names.ts";
 import { matchesPattern } from "../match-modules.ts";
 import type { MethodTarget } from "../method.ts";
 import type { AdaptedLinear } from "./adapted-linear.ts";
+import { type BareParameter, namesForPeft, patternsForPeft } from "./bare-parameters.ts";
 import { changesBase, initialisations } from "./initialisation.ts";
 
 export const configSchema = z.strictObject({
@@ -12,9 +14,15 @@ export const configSchema = z.strictObject({
   loraAlpha: z.number().positive().optional().describe("Scale of the update: alpha / rank. Default: twice the rank."),
   loraDropout: z.number().min(0).lt(1).default(0).describe("Dropout on the input of A, 0 to below 1."),
   targetModules: z
-    .union([z.literal("all-linear"), z.string(), z.array(z.string()).min(1)])
+    .union([z.literal("all-linear"), z.string(), z.array(z.string())])
     .default("all-linear")
     .describe('Layers to adapt: "all-linear", a list of module names such as ["q_proj", "v_proj"], or one regular expression.'),
+  targetParameters: z
+    .array(z.string())
+    .default([])
+    .describe(
+      'Weights to adapt beside, by the end of PEFT\'s name: "experts.gate_up_proj" and "experts.down_proj" for the experts of a mixture, whose gate and up then share A, "gate.weight" for its router.',
+    ),
   excludeModules: z.array(z.string()).default([]).describe("Of those, layers to leave out, by name."),
   layersToTransform: z.array(z.int().min(0)).optional().describe("Only blocks with these numbers, from 0."),
   useRslora: z.boolean().default(false).describe("Scale by alpha / sqrt(rank), which keeps high ranks effective."),
@@ -65,18 +73,11 @@ const patternValue = (patterns: Readonly<Record<string, number>>, module: string
   Object.entries(patterns).find(([pattern]) => matchesPattern(module, pattern))?.[1];
 
 /** Options of PEFT that change the numbers and that are not built. */
-const notBuilt = [
-  "lora_bias",
-  "use_qalora",
-  "target_parameters",
-  "trainable_token_indices",
-  "layer_replication",
-  "use_bdlora",
-  "kasa_config",
-];
+const notBuilt = ["lora_bias", "use_qalora", "trainable_token_indices", "layer_replication", "use_bdlora", "kasa_config"];
 
-/** @throws UnsupportedError for options that are not built */
-export function fromPeft(config: Readonly<Record<string, unknown>>): LoraConfig {
+/** @param tensors names in the adapter's file
+ * @throws UnsupportedError for options that are not built */
+export function fromPeft(config: Readonly<Record<string, unknown>>, tensors: readonly string[] = []): LoraConfig {
   for (const key of notBuilt) {
     if (config[key])
       throw new UnsupportedError(
@@ -95,7 +96,7 @@ export function fromPeft(config: Readonly<Record<string, unknown>>): LoraConfig 
     rank: config.r,
     loraAlpha: config.lora_alpha,
     loraDropout: config.lora_dropout ?? 0,
-    targetModules: config.target_modules,
+    ...targetsIn(config, tensors),
     excludeModules: typeof config.exclude_modules === "string" ? [config.exclude_modules] : (config.exclude_modules ?? []),
     ...(layers !== undefined && layers !== null && { layersToTransform: typeof layers === "number" ? [layers] : layers }),
     ...(repeated && { initLoraWeights: repeated }),
@@ -109,39 +110,68 @@ export function fromPeft(config: Readonly<Record<string, unknown>>): LoraConfig 
   });
 }
 
+/** What is adapted. PEFT on transformers 4 names experts as all other layers (`w1`, `gate`); which ones are meant stands in the file. */
+function targetsIn(
+  config: Readonly<Record<string, unknown>>,
+  tensors: readonly string[],
+): Pick<LoraConfig, "targetModules" | "targetParameters"> {
+  const targetModules = (config.target_modules ?? []) as LoraConfig["targetModules"];
+  const targetParameters = (config.target_parameters ?? []) as string[];
+  const experts = new Set(tensors.flatMap((name) => /experts\.\d+\.\w+(?=\.lora_)/.exec(name) ?? []));
+  if (experts.size === 0 || typeof targetModules === "string") return { targetModules, targetParameters };
+  const modules = tensors.map((name) => name.replace(/\.lora_.*$/, "")).filter((module) => !/experts\.\d+\.\w+$/.test(module));
+  const named = targetModules.filter((target) => target !== "gate" && modules.some((module) => endsWithModule(module, target)));
+  const hasRouter = modules.some((module) => endsWithModule(module, "gate"));
+  return { targetModules: [...named, ...experts], targetParameters: hasRouter ? [...targetParameters, "gate.weight"] : targetParameters };
+}
+
+/** An adapter whose start changed the base is written as its difference, of twice the rank. */
+export const timesInFile = (config: LoraConfig, quantised: MethodTarget["quantised"]): 1 | 2 => (changesBase(config) && !quantised ? 2 : 1);
+
 export interface PeftOptions {
   readonly adapted: readonly AdaptedLinear[];
-  readonly quantised: MethodTarget["quantised"];
+  readonly bare: readonly BareParameter[];
+  readonly target: Pick<MethodTarget, "linears" | "quantised">;
 }
 
 /**
- * The fields that PEFT 0.21 reads; what is not listed keeps PEFT's default. An adapter whose start changed the base is written as its
- * difference, of twice the rank; on a quantised base, where codes are no sum, with the name of its start, so that the base can be made again.
+ * The fields that PEFT 0.21 reads; what is not listed keeps PEFT's default. On a quantised base, where codes are no sum, with the name of a
+ * start that changed the base, so that the base can be made again. PEFT knows no dropout beside bare parameters.
  */
-export function toPeft(baseModel: string, config: LoraConfig, { adapted, quantised }: PeftOptions): Record<string, unknown> {
-  const { targetModules } = config;
+export function toPeft(baseModel: string, config: LoraConfig, { adapted, bare, target }: PeftOptions): Record<string, unknown> {
+  const { quantised } = target;
   const isStartKept = quantised !== undefined && changesBase(config);
-  const lastParts = [...new Set(adapted.map(({ module }) => module.slice(module.lastIndexOf(".") + 1)))];
-  const times = changesBase(config) && !quantised ? 2 : 1;
+  const times = timesInFile(config, quantised);
   const scaled = (values: Readonly<Record<string, number>>, by: number) =>
     Object.fromEntries(Object.entries(values).map(([pattern, value]) => [pattern, value * by]));
   const alphaTimes = config.useRslora ? Math.sqrt(times) : times;
+  const [rank, alpha] = [times * config.rank, alphaTimes * (config.loraAlpha ?? 2 * config.rank)];
+  const [ranks, alphas] = [scaled(config.rankPattern, times), scaled(config.alphaPattern, alphaTimes)];
+  const alphaOfBare = (of: BareParameter): number => of.scale * (config.useRslora ? Math.sqrt(of.rank) : of.rank);
   return {
     peft_type: "LORA",
     task_type: "CAUSAL_LM",
     base_model_name_or_path: baseModel,
     inference_mode: true,
-    r: times * config.rank,
-    lora_alpha: alphaTimes * (config.loraAlpha ?? 2 * config.rank),
-    lora_dropout: config.loraDropout,
-    target_modules: Array.isArray(targetModules) || targetModules !== "all-linear" ? targetModules : lastParts,
+    r: rank,
+    lora_alpha: alpha,
+    lora_dropout: bare.length > 0 ? 0 : config.loraDropout,
+    target_modules: modulesForPeft(config.targetModules, { adapted, bare }),
+    ...(bare.length > 0 && { target_parameters: namesForPeft(bare, target.linears) }),
     exclude_modules: config.excludeModules.length > 0 ? config.excludeModules : null,
     layers_to_transform: config.layersToTransform ?? null,
     use_rslora: config.useRslora,
     use_dora: config.useDora,
     modules_to_save: config.modulesToSave.length > 0 ? config.modulesToSave : null,
-    rank_pattern: scaled(config.rankPattern, times),
-    alpha_pattern: scaled(config.alphaPattern, alphaTimes),
+    rank_pattern: {
+      ...patternsForPeft(
+        bare,
+        (of) => of.rank,
+        (name) => patternValue(ranks, name) ?? rank,
+      ),
+      ...ranks,
+    },
+    alpha_pattern: { ...patternsForPeft(bare, alphaOfBare, (name) => patternValue(alphas, name) ?? alpha), ...alphas },
     bias: config.bias,
     fan_in_fan_out: adapted.some(({ layout }) => layout === "in-out"),
     init_lora_weights: isStartKept || config.initLoraWeights === "eva" ? config.initLoraWeights : true,
@@ -149,6 +179,17 @@ export function toPeft(baseModel: string, config: LoraConfig, { adapted, quantis
     ...(isStartKept &&
       config.initLoraWeights === "loftq" && { loftq_config: { loftq_bits: quantised.bits, loftq_iter: config.loftqIter } }),
   };
+}
+
+function modulesForPeft(
+  targets: LoraConfig["targetModules"],
+  { adapted, bare }: Pick<PeftOptions, "adapted" | "bare">,
+): string | readonly string[] {
+  const ofParameters = new Set(bare.flatMap(({ layers }) => layers.map(({ module }) => module)));
+  const modules = adapted.map(({ module }) => module).filter((module) => !ofParameters.has(module));
+  if (targets === "all-linear") return [...new Set(modules.map((module) => module.slice(module.lastIndexOf(".") + 1)))];
+  if (bare.length === 0) return targets;
+  return typeof targets === "string" ? modules : targets.filter((target) => modules.some((module) => endsWithModule(module, target)));
 }
 
 const evaToPeft = ({ rho, tau, useLabelMask, whiten, adjustScalingFactors }: LoraConfig["evaConfig"]) => ({

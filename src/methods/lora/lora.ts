@@ -12,10 +12,18 @@ import { nearestName } from "../../base/nearest-name.ts";
 import type { LinearCall, SegmentBuilder } from "../../models/segment-builder.ts";
 import type { Value } from "../../tensor/graph.ts";
 import { add, div, matmul, mul, reduceSum, sqrt, stopGradient, sub } from "../../tensor/ops/index.ts";
-import { selectLinears, selectModules } from "../match-modules.ts";
-import { type AttachedMethod, defineMethod, type MethodTarget, type ObservedInputs, type ParameterData } from "../method.ts";
+import { parameterOf, selectByParameters, selectLinears, selectModules } from "../match-modules.ts";
+import {
+  type AddedParameter,
+  type AttachedMethod,
+  defineMethod,
+  type MethodTarget,
+  type ObservedInputs,
+  type ParameterData,
+} from "../method.ts";
 import { type AdaptedLinear, adaptLinear, mergeInto, unmergeFrom } from "./adapted-linear.ts";
-import { configSchema, fromPeft, type LoraConfig, toPeft } from "./config.ts";
+import { bareParameters, joinBare, splitBare } from "./bare-parameters.ts";
+import { configSchema, fromPeft, type LoraConfig, timesInFile, toPeft } from "./config.ts";
 import { findStart } from "./eva.ts";
 
 export const lora = defineMethod({
@@ -35,6 +43,8 @@ function attach(target: MethodTarget, config: LoraConfig, given: ReadonlyMap<str
   checkStart(target, { config, given });
   const adapted = adaptedLinears(target, config, given);
   const all = [...adapted.values()];
+  const times = timesInFile(config, target.quantised);
+  const bare = bareParameters(all, { linears: target.linears, config, times });
   const saved = savedParameters(target, config);
   const biases = trainedBiases(target, { config, adapted });
   const linearOf = (name: string): AdaptedLinear | undefined => adapted.get(name.slice(0, name.lastIndexOf(".")));
@@ -46,14 +56,17 @@ function attach(target: MethodTarget, config: LoraConfig, given: ReadonlyMap<str
         return linear ? forward(call, { linear, config, build }) : call.output;
       },
     },
-    added: all.flatMap(({ a, b, magnitude }) => (magnitude ? [a, b, magnitude] : [a, b])),
+    added: [...new Set(all.flatMap(({ a, b, magnitude }) => (magnitude ? [a, b, magnitude] : [a, b])))],
     trains: (name) => isAdapterParameter(name) || saved.has(name) || biases.has(name),
     learningRateFactor: (name) => (name.endsWith(".lora_B.weight") ? config.loraPlusLrRatio : 1),
     changedBase: new Map(all.flatMap(({ module, residual }) => (residual ? [[`${module}.weight`, residual] as const] : []))),
     adapter: {
-      config: (baseModel) => toPeft(baseModel, config, { adapted: all, quantised: target.quantised }),
+      config: (baseModel) => toPeft(baseModel, config, { adapted: all, bare, target }),
       fileName: (name) => `base_model.model.${biases.has(name) && linearOf(name) ? name.replace(/bias$/, "base_layer.bias") : name}`,
-      ...(all.some(({ residual }) => residual) && !target.quantised && { pack: (tensors) => asDifference(tensors, all) }),
+      ...((times > 1 || bare.length > 0) && {
+        pack: (tensors: Tensors) => joinBare(times > 1 ? asDifference(tensors, all) : tensors, bare),
+      }),
+      ...(bare.length > 0 && { unpack: (tensors: Tensors) => splitBare(tensors, bare) }),
       merge(name, base, read) {
         const linear = name.endsWith(".weight") ? linearOf(name) : undefined;
         if (linear) return mergeInto(base, linear, read);
@@ -86,8 +99,19 @@ export function adaptedLinears(
   given: ReadonlyMap<string, Float32Array> = new Map(),
 ): Map<string, AdaptedLinear> {
   const chosen = chooseModules(target, config);
+  const parameters = new Set(selectByParameters(target.linears, config.targetParameters));
   const options = { config, given, quantised: target.quantised };
-  return new Map(target.linears.filter(({ module }) => chosen.has(module)).map((linear) => [linear.module, adaptLinear(linear, options)]));
+  const adapted = new Map<string, AdaptedLinear>();
+  /** A of the first layer in a parameter, by expert. */
+  const shared = new Map<string, AddedParameter>();
+  for (const linear of target.linears) {
+    if (!chosen.has(linear.module)) continue;
+    const place = `${parameterOf(linear)} ${linear.bare?.expert?.index}`;
+    const made = adaptLinear(linear, { ...options, ...(parameters.has(linear) && { ofParameter: { a: shared.get(place) } }) });
+    shared.set(place, made.a);
+    adapted.set(linear.module, made);
+  }
+  return adapted;
 }
 
 /** @throws ConfigError if the start needs what is not there */
@@ -95,7 +119,16 @@ function checkStart(
   { quantised }: MethodTarget,
   { config, given }: { config: LoraConfig; given: ReadonlyMap<string, Float32Array> },
 ): void {
-  const { initLoraWeights: start } = config;
+  const { initLoraWeights: start, targetParameters } = config;
+  const unfit = config.useDora
+    ? "useDora"
+    : ["default", "gaussian", "orthogonal"].includes(start)
+      ? undefined
+      : `initLoraWeights: ${start}`;
+  if (targetParameters.length > 0 && unfit)
+    throw new ConfigError(
+      `method.targetParameters: [${targetParameters.join(", ")}] does not go with ${unfit}, which works on one weight at a time. Leave it out, or name experts in targetModules ("experts.0.w1", or a pattern).`,
+    );
   if (start === "loftq" && !quantised)
     throw new ConfigError(
       "method.initLoraWeights: loftq starts from what a quantised base rounds away, and this base is not quantised. Add quantization: { format: nf4 }, or choose another start.",
@@ -138,11 +171,13 @@ function directionNorm({ weight }: LinearCall, { linear, build }: Omit<ForwardOp
   return sqrt(add(squares, reduceSum(mul(add(across, within), b), [1])));
 }
 
+type Tensors = ReadonlyMap<string, ParameterData>;
+
 const isAdapterParameter = (name: string): boolean => /\.lora_([AB]\.weight|magnitude_vector)$/.test(name);
 
 /** @throws ConfigError if nothing is left to adapt */
 function chooseModules({ model, linears }: Pick<MethodTarget, "model" | "linears">, config: LoraConfig): ReadonlySet<string> {
-  const { targetModules, excludeModules, layersToTransform } = config;
+  const { targetModules, targetParameters, excludeModules, layersToTransform } = config;
   const names = linears.map(({ module }) => module);
   if (excludeModules.length > 0) selectModules(names, excludeModules, { field: "excludeModules" });
   const wrong = layersToTransform?.find((layer) => layer >= model.numHiddenLayers);
@@ -154,9 +189,12 @@ function chooseModules({ model, linears }: Pick<MethodTarget, "model" | "linears
       !excludeModules.some((excluded) => endsWithModule(module, excluded)) &&
       (!prefixes || prefixes.some((prefix) => module.startsWith(prefix))),
   );
-  if (chosen.length === 0)
+  const ofParameters = selectByParameters(linears, targetParameters).map(({ module }) => module);
+  if (targetModules.length === 0 && targetParameters.length === 0)
+    throw new ConfigError('method.targetModules: the list is empty, so there is nothing to adapt. Name layers, or say "all-linear".');
+  if (chosen.length + ofParameters.length === 0)
     throw new ConfigError("method: excludeModules and layersToTransform leave no layer of targetModules to adapt. Take one of them out.");
-  return new Set(chosen);
+  return new Set([...chosen, ...ofParameters]);
 }
 
 function trainedBiases(

@@ -20,6 +20,7 @@ export const mixtral = {
         expertsPerToken: config.positiveInteger("num_experts_per_tok", 2),
         normalisesShares: true,
         router: "block_sparse_moe.gate",
+        moduleInMemory: "mlp",
         expert(index) {
           const module = `block_sparse_moe.experts.${index}`;
           return [`${module}.w1`, `${module}.w3`, `${module}.w2`];

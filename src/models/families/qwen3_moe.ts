@@ -21,6 +21,7 @@ export const qwen3Moe = {
       expertsPerToken: config.positiveInteger("num_experts_per_tok", 8),
       normalisesShares: config.boolean("norm_topk_prob", false),
       router: "mlp.gate",
+      moduleInMemory: "mlp",
       expert(index) {
         const module = `mlp.experts.${index}`;
         return [`${module}.gate_proj`, `${module}.up_proj`, `${module}.down_proj`];

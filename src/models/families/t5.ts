@@ -7,7 +7,7 @@ import type { Value } from "../../tensor/graph.ts";
 import { add, gelu, mul, relu, rmsNorm } from "../../tensor/ops/index.ts";
 import { ConfigReader } from "../config-reader.ts";
 import { attention } from "../layers/attention.ts";
-import { relativeBias, relativeBucket } from "../layers/relative-bias.ts";
+import { relativeBucket } from "../layers/relative-bias.ts";
 import type { BlockInput, BlockOutput, CheckpointContent, ModelFamily, Stack } from "../model.ts";
 import type { SegmentBuilder } from "../segment-builder.ts";
 
@@ -87,16 +87,10 @@ function createStack(config: T5Config, { name, numHiddenLayers }: { name: "encod
   const joined = (build: SegmentBuilder, module: "attention" | "mlp", input: Value, branch: Value): Value =>
     build.graph.keep(add(input, build.residual(branch, { module, input })));
 
-  function selfAttention(build: SegmentBuilder, hidden: Value, { masks, past, distanceBuckets }: BlockInput) {
+  function selfAttention(build: SegmentBuilder, hidden: Value, { masks, past, positionBias }: BlockInput) {
     const x = norm(build, layer(build, 0), hidden, config);
     const [query, key, value] = ["q", "k", "v"].map((part) => project(build, `layer.0.SelfAttention.${part}`, x)) as [Value, Value, Value];
-    const table = build.parameter({
-      ...{ name: `${name}.block.0.layer.0.SelfAttention.relative_attention_bias.weight`, kind: "embedding" },
-      shape: [config.numBuckets, numHeads],
-    });
-    const [tokens, keys] = [hidden.shape[1]!, masks.at(-1)!.shape.at(-1)!];
-    const bias = relativeBias({ table, buckets: distanceBuckets!, queries: tokens, keys });
-    const { output, present } = attention({ ...heads, query, key, value, scale: 1, masks, past, bias, isBidirectional: isEncoder });
+    const { output, present } = attention({ ...heads, query, key, value, scale: 1, masks, past, positionBias, isBidirectional: isEncoder });
     return { hidden: joined(build, "attention", hidden, project(build, "layer.0.SelfAttention.o", output, C)), present };
   }
 
@@ -121,8 +115,14 @@ function createStack(config: T5Config, { name, numHiddenLayers }: { name: "encod
     maxPositionEmbeddings: 512,
     maskKind: () => (isEncoder ? { isBidirectional: true } : {}),
     blockPrefix: (index) => `${name}.block.${index}.`,
-    distanceBucket: (distance) => relativeBucket(distance, { ...config, isBidirectional: isEncoder }),
-    farthestDistance: config.maxDistance,
+    relativeBias: {
+      table: {
+        ...{ name: `${name}.block.0.layer.0.SelfAttention.relative_attention_bias.weight`, kind: "embedding" },
+        shape: [config.numBuckets, numHeads],
+      },
+      bucketOf: (distance) => relativeBucket(distance, { ...config, isBidirectional: isEncoder }),
+      farthestDistance: config.maxDistance,
+    },
     embed: (build, { inputIds }) => build.embedded(build.rows({ name: "shared.weight", shape: [V, C], kind: "embedding" }, inputIds)),
     block(build, input): BlockOutput {
       const attended = selfAttention(build, input.hidden, input);

@@ -11,7 +11,7 @@
  */
 
 import type { Value } from "../../tensor/graph.ts";
-import { add, concat, matmul, reshape, slice, softmax, split, transpose } from "../../tensor/ops/index.ts";
+import { add, concat, matmul, reshape, softmax, split, transpose } from "../../tensor/ops/index.ts";
 import { addDims, type Dim, divideDims, multiplyDims } from "../../tensor/shape.ts";
 import type { KeyValues, PastKeyValues } from "../model.ts";
 import { softCapped } from "./soft-cap.ts";
@@ -35,13 +35,13 @@ export interface AttentionInput {
   readonly past?: PastKeyValues | undefined;
   /** Every chunk of queries sees all keys. */
   readonly isBidirectional?: boolean | undefined;
-  /** Added to the scores, [numHeads, T, keys]. */
-  readonly bias?: Value | undefined;
+  /** Added to the scores, one for each chunk of queries: [1, numKeyValueHeads, query heads of each, t, keys]. */
+  readonly positionBias?: readonly Value[] | undefined;
 }
 
 /** @returns output [B, T, numHeads * D] and the keys and values of all tokens so far (of the new ones behind a buffer) */
 export function attention(input: AttentionInput): { output: Value; present: KeyValues } {
-  const { numHeads, numKeyValueHeads, headDim: D, scale, softCap, masks, past, isBidirectional, bias } = input;
+  const { numHeads, numKeyValueHeads, headDim: D, scale, softCap, masks, past, isBidirectional, positionBias } = input;
   const [B, T] = input.query.shape as [Dim, Dim];
   const groups = numHeads / numKeyValueHeads;
   const { graph } = input.query;
@@ -65,11 +65,6 @@ export function attention(input: AttentionInput): { output: Value; present: KeyV
   const upTo = (parts: readonly Value[], last: number, before: Value | undefined): Value =>
     concat([...(before ? [before] : []), ...parts.slice(0, last + 1)], 2);
   const forGroup = (x: Value): Value => reshape(x, [B, numKeyValueHeads, 1, x.shape[2]!, D]);
-  /** The part of the bias for one chunk of queries and the first keys, [1, Hkv, G, t, keys]. */
-  const biasOf = (whole: Value, chunk: number, seen: Dim): Value => {
-    const rows = slice(whole, 1, { start: multiplyDims(chunk, t), size: t });
-    return reshape(slice(rows, 2, { start: 0, size: seen }), [1, numKeyValueHeads, groups, t, seen]);
-  };
   const outputs = queries.map((q, i) => {
     const seesAll = isBidirectional || i + 1 === chunks;
     const k = seesAll ? key : upTo(keys, i, past?.key);
@@ -77,7 +72,7 @@ export function attention(input: AttentionInput): { output: Value; present: KeyV
     const own = matmul(q, forGroup(k), { transposeB: true, alpha: scale }); // [B, Hkv, G, t, keys]
     const scores = buffer ? concat([matmul(q, forGroup(buffer.key), { transposeB: true, alpha: scale }), own], 4) : own;
     const bent = softCapped(scores, softCap);
-    const biased = bias ? add(bent, biasOf(bias, i, bent.shape[4]!)) : bent;
+    const biased = positionBias ? add(bent, positionBias[i]!) : bent;
     const probabilities = softmax(add(biased, masks[i]!));
     if (!buffer) return matmul(probabilities, forGroup(v)); // [B, Hkv, G, t, D]
     const [toBuffer, toOwn] = split(probabilities, 4, [buffer.key.shape[2]!, t]) as [Value, Value];

@@ -12,7 +12,6 @@ import {
   gather,
   groupRows,
   joinGroups,
-  matmul,
   mul,
   range,
   reduceSum,
@@ -23,7 +22,7 @@ import {
   topK,
 } from "../../tensor/ops/index.ts";
 import { multiplyDims } from "../../tensor/shape.ts";
-import type { SegmentBuilder } from "../segment-builder.ts";
+import type { BareWeight, SegmentBuilder } from "../segment-builder.ts";
 import type { Activation } from "./activations.ts";
 
 export interface SparseExpertsOptions {
@@ -37,6 +36,8 @@ export interface SparseExpertsOptions {
   readonly activation: Activation;
   /** Module name of the router, with a weight [experts, C]. */
   readonly router: string;
+  /** Module of router and experts in transformers 5, which holds the experts' weights in two parameters: `mlp`. */
+  readonly moduleInMemory: string;
   /** Module names of one expert's gate, up and down. */
   expert(index: number): readonly [string, string, string];
 }
@@ -47,6 +48,10 @@ export function sparseExperts(options: SparseExpertsOptions): (build: SegmentBui
   if (expertsPerToken > numExperts)
     throw new CheckpointError(`config.json: num_experts_per_tok is ${expertsPerToken}; there are ${numExperts} experts.`);
   const names = Array.from({ length: numExperts }, (_, index) => options.expert(index));
+  const bare = (index: number, part: 0 | 1 | 2): BareWeight => ({
+    parameter: `${options.moduleInMemory}.experts.${part === 2 ? "down_proj" : "gate_up_proj"}`,
+    expert: { index, count: numExperts, ...(part === 2 ? { part: 0, parts: 1 } : { part, parts: 2 }) },
+  });
 
   /** [B, T, C] -> [B, T, C] */
   return (build, x) => {
@@ -55,7 +60,7 @@ export function sparseExperts(options: SparseExpertsOptions): (build: SegmentBui
     const { tokenOf, shares, sizes } = route(build, rows, options);
     const linears = (pieces: readonly Value[], part: 0 | 1 | 2): Value => {
       const outFeatures = part === 2 ? C : I;
-      const made = pieces.map((input, e) => build.linear({ name: names[e]![part], input, outFeatures, isExpert: true }));
+      const made = pieces.map((input, e) => build.linear({ name: names[e]![part], input, outFeatures, bare: bare(e, part) }));
       return joinGroups(made, { sizes, rows: multiplyDims(tokens, expertsPerToken) });
     };
     const given = splitGroups(gather(rows, tokenOf), sizes);
@@ -77,10 +82,10 @@ interface Routes {
 
 function route(build: SegmentBuilder, rows: Value, { numExperts: E, expertsPerToken: k, ...options }: SparseExpertsOptions): Routes {
   const { graph } = build;
-  const [tokens, C] = [rows.shape[0]!, options.hiddenSize];
+  const tokens = rows.shape[0]!;
   const pairs = multiplyDims(tokens, k);
-  const weight = build.parameter({ name: build.nameOf(`${options.router}.weight`), shape: [E, C], kind: "weight" });
-  const logits = graph.keep(matmul(rows, weight, { transposeB: true }));
+  const bare = { parameter: `${options.moduleInMemory}.gate.weight` };
+  const logits = graph.keep(build.linear({ name: options.router, input: rows, outFeatures: E, bare }));
   const chosen = reshape(topK(logits, k), [pairs]);
   const { order, sizes } = groupRows(chosen, E);
   const tokenOfPair = reshape(broadcastTo(reshape(range(graph, tokens), [tokens, 1]), [tokens, k]), [pairs]);
