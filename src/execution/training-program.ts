@@ -2,7 +2,7 @@
  * The compiled segments of a model under training, for one number of query chunks: forward and backward of every block,
  * and the head with its objective, forward and backward in one. Blocks with equal graphs share one executable.
  */
-import type { Backend, Executable } from "../backends/backend.ts";
+import type { Backend } from "../backends/backend.ts";
 import type { AttachedMethod } from "../methods/method.ts";
 import type { Model, Stack } from "../models/model.ts";
 import type { ModelHooks, SegmentBuilder } from "../models/segment-builder.ts";
@@ -53,10 +53,11 @@ export interface CompiledSegment {
   readonly backward?: { readonly executable: SegmentExecutable; readonly graph: Graph; readonly kept: readonly string[] };
 }
 
-/** What the head gives is for the host. */
-export interface CompiledHead extends Omit<CompiledSegment, "forward" | "backward"> {
-  readonly forward: Executable;
-}
+/** Forward and backward in one. */
+export type CompiledHead = Omit<CompiledSegment, "backward">;
+
+/** What the host reads of a head's results. */
+export const headReport: ReadonlySet<string> = new Set(["lossSum", "correct", "targetLosses", "predictions"]);
 
 /** One stack, from token ids to the last hidden state. */
 export interface Trunk {
@@ -246,7 +247,7 @@ async function compileHead(
   return {
     segment,
     forwardGraph: joined,
-    forward: await backend.compile(joined, { name: evaluates ? "head evaluation" : "head training" }),
+    forward: await compileToStay(backend, joined, { name: evaluates ? "head evaluation" : "head training", toHost: headReport }),
   };
 }
 
