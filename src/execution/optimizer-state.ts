@@ -1,6 +1,25 @@
 /** The memory of optimizer state: float32, or one byte an element in blocks. Rules see float32 either way. */
-import type { StateTensor } from "../optimizers/optimizer.ts";
+import { CheckpointError } from "../base/errors.ts";
+import type { Optimizer, Scalars, StateTensor } from "../optimizers/optimizer.ts";
 import { BlockCoder, blockSize, type EncodedBlocks, signedMap, unsignedMap } from "../optimizers/storage/dynamic-8bit.ts";
+
+/** By `<parameter>.<state>`, and `memory.<name>` for what is remembered from step to step. */
+export type OptimizerState = ReadonlyMap<string, Float32Array | Uint8Array>;
+
+/** An optimizer with the memory of what it moves. */
+export interface TrainedOptimizer {
+  readonly stateBytes: number;
+  /** True if it works where a device keeps weights and gradients; otherwise both have to be in the host's memory. */
+  readonly isOnDevice: boolean;
+  /** @param step counts from 1 */
+  update(options: { learningRate: number; step: number; gradientScale: number }): Promise<void>;
+  /** Live state or a copy of it: to be read before the next step. */
+  readState(): OptimizerState | Promise<OptimizerState>;
+  /** @throws CheckpointError if a part is missing or of another size */
+  writeState(state: OptimizerState): void | Promise<void>;
+  /** Where the weights to evaluate are not those that are trained: writes them into vectors of the groups' sizes. */
+  readonly writeEvaluationWeights?: ((into: readonly Float32Array[]) => Promise<void>) | undefined;
+}
 
 /** Elements from `start` to `end` of a tensor in row order. */
 export interface Range {
@@ -66,4 +85,33 @@ function createEncoded(size: number, coder: BlockCoder): StoredTensor {
       ]);
     },
   };
+}
+
+/** What an optimizer remembers after one more step; as float32, so that a resumed run reads exactly what was there. */
+export function rememberNext(
+  optimizer: Optimizer,
+  config: unknown,
+  { before, ...at }: { readonly before: Scalars; readonly step: number; readonly learningRate: number },
+): Scalars {
+  const next = optimizer.remember?.(config, before, at) ?? {};
+  return Object.fromEntries(Object.entries(next).map(([name, value]) => [name, Math.fround(value)]));
+}
+
+/** What it remembered when this state was saved. */
+export const rememberedIn = (saved: OptimizerState): Scalars =>
+  Object.fromEntries([...saved].flatMap(([name, part]) => (name.startsWith("memory.") ? [[name.slice("memory.".length), part[0]!]] : [])));
+
+const isBytes = (part: Float32Array | Uint8Array): boolean => part instanceof Uint8Array;
+const kindOf = (part: Float32Array | Uint8Array): string => (isBytes(part) ? "uint8" : "float32");
+
+/** @throws CheckpointError if the part is missing in what was saved, or is of another size */
+export function restorePart(name: string, { part, saved }: { part: Float32Array | Uint8Array; saved: OptimizerState }): void {
+  const found = saved.get(name);
+  if (!found || found.length !== part.length || isBytes(found) !== isBytes(part)) {
+    const what = found ? `has ${found.length} elements of ${kindOf(found)}` : "is missing";
+    throw new CheckpointError(
+      `optimizer state "${name}" ${what}; expected ${part.length} of ${kindOf(part)}. The checkpoint was written with another optimizer or another method; resume with those, or start a new run.`,
+    );
+  }
+  part.set(found as never);
 }
