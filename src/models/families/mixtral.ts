@@ -13,6 +13,7 @@ export const mixtral = {
     const window = config.optionalNumber("sliding_window");
     return createGatedDecoder({
       ...decoder,
+      answersWith: "model",
       slidingWindow: () => window,
       mlp: sparseExperts({
         ...decoder,

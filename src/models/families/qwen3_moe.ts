@@ -29,6 +29,7 @@ export const qwen3Moe = {
     });
     return createGatedDecoder({
       ...decoder,
+      answersWith: "transformer",
       queryKeyNorm: "heads",
       slidingWindow: windowByLayer(raw),
       mlp: (build, x, layer) => (denseLayers.has(layer) || (layer + 1) % step !== 0 ? gatedMlp(build, x, decoder) : experts(build, x)),
