@@ -17,4 +17,4 @@ svg{display:block;width:100%;height:auto;margin-top:auto}.grid{stroke:var(--line
 details{margin-top:16px}summary{cursor:pointer;color:var(--soft)}details table{margin-top:8px;font-size:.85rem}
 .sample+.sample{border-top:1px solid var(--line);margin-top:16px;padding-top:16px}.prompt{font-weight:600;white-space:pre-wrap;margin:0 0 8px}.pair{display:grid;grid-template-columns:1fr 1fr;gap:20px}.pair p{white-space:pre-wrap;margin:0;overflow-wrap:anywhere}
 pre{margin:0;font:13px/1.5 ui-monospace,monospace;white-space:pre-wrap;overflow-wrap:anywhere;columns:24rem}
-@media(max-width:640px){.pair{grid-template-columns:1fr}section{padding:16px}th,td{padding-left:14px}}@media print{section{break-inside:avoid}}`;
+@media(max-width:640px){.pair{grid-template-columns:1fr}section{padding:16px}th,td{padding-left:10px}.wide{font-size:.8rem}}@media print{section{break-inside:avoid}}`;
