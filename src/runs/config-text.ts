@@ -39,6 +39,6 @@ export function applyOverrides(config: Record<string, unknown>, overrides: reado
 
 export const printConfig = (config: unknown): string => stringify(config, { lineWidth: 120 });
 
-/** Without the objective where the task brings its own loss. */
+/** For a reader: without the objective where the task brings its own loss. */
 export const printRunConfig = (config: RunConfig, task: Pick<BoundTask, "objective">): string =>
   printConfig(Object.fromEntries(Object.entries(config).filter(([field]) => field !== "objective" || !task.objective)));

@@ -16,7 +16,7 @@ import { createCheckpointStore } from "../trainers/checkpoint.ts";
 import { type EvaluationEvent, type StepEvent, type TrainingOutcome, trainSupervised } from "../trainers/supervised.ts";
 import { taskFile } from "./bind-task.ts";
 import type { RunConfig } from "./config.ts";
-import { parseConfigText, printRunConfig } from "./config-text.ts";
+import { parseConfigText, printConfig, printRunConfig } from "./config-text.ts";
 import type { RunEnvironment, RunFolder } from "./environment.ts";
 import { changedInputs, type Manifest, parseManifest, serializeManifest } from "./manifest.ts";
 import { measureHeldOut } from "./measure.ts";
@@ -80,7 +80,7 @@ export async function runTraining({ config, environment, resume, signal, events 
   const startedAt = new Date();
   const prepared = await prepareRun(config, environment);
   const { task, loaded, engine, heldOut } = prepared;
-  await folder.write(files.config, printRunConfig(config, task));
+  await folder.write(files.config, printConfig(config));
   events.onPrepared?.(prepared);
 
   // Measured before anything is restored: a fresh adapter is the base model.

@@ -5,7 +5,7 @@ export const reportStyle = `
 *{box-sizing:border-box}body{margin:0;background:var(--page);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
 main{max-width:1080px;margin:0 auto;padding:32px 20px 64px}h1{font-size:1.7rem;line-height:1.25;margin:0 0 20px;overflow-wrap:anywhere}h2{font-size:1.15rem;margin:0 0 12px}h3{font-size:.85rem;color:var(--soft);margin:0 0 4px}
 section{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:20px;margin-bottom:20px}p{margin:0 0 12px}
-ul{margin:0;padding-left:20px}.wide{overflow-x:auto}.together{display:inline-block;white-space:nowrap}.matrix{margin-bottom:16px}.texts td:first-child{min-width:14rem}
+ul{margin:0;padding-left:20px}.wide{overflow-x:auto}.together{display:inline-block;white-space:nowrap}.matrix{margin-bottom:16px}.texts td:first-child{min-width:11rem}
 .verdict{border-left:6px solid var(--soft)}.verdict.better{border-left-color:var(--good)}.verdict.worse{border-left-color:var(--bad)}.verdict.better h2{color:var(--good)}.verdict.worse h2{color:var(--bad)}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}th,td{padding:5px 0 5px 28px;text-align:right;font-weight:400}th:first-child,td:first-child{padding-left:0;text-align:left}tbody tr{border-top:1px solid var(--line)}thead th{color:var(--soft)}
 .columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(320px,100%),1fr));gap:0 20px}
