@@ -2,10 +2,13 @@
  * Narrow products with one left operand become one product with their right operands joined: x A^T and x B^T are the
  * columns of x [A; B]^T. The low-rank products of LoRA on query, key and value are such siblings. Run before
  * differentiation, the pass shapes the backward graph too: one product for all the gradients of A and B, one for that of x.
+ * For the same reason equal nodes become one here: VeRA projects the input of query, key and value by one matrix, and the sum of
+ * the three gradients goes back through it once.
  */
 import { Graph, type Node, type Value } from "../graph.ts";
 import { concat, matmul, split } from "../ops/index.ts";
 import type { MatmulOptions } from "../ops/matmul.ts";
+import { nodeKey } from "./extract.ts";
 
 /** Rows of a right operand above which a product keeps the cores busy by itself, and joining would only copy it. */
 const narrow = 64;
@@ -17,6 +20,7 @@ export function mergeProducts(graph: Graph): Graph {
 
   const copy = new Graph();
   const made = new Map<Value, Value>();
+  const equal = new Map<string, readonly Value[]>();
   for (const [name, value] of graph.inputs) made.set(value, copy.input(name, value));
   for (const node of graph.nodes) {
     if (made.has(node.outputs[0]!)) continue;
@@ -24,7 +28,9 @@ export function mergeProducts(graph: Graph): Graph {
     if (group.length > 1) joined(group).forEach((value, i) => made.set(group[i]!.outputs[0]!, value));
     else {
       const operands = node.inputs.map((input) => made.get(input)!);
-      copy.add(node.op, operands, node.attributes).forEach((value, i) => made.set(node.outputs[i]!, value));
+      const results = equal.get(nodeKey(node, operands)) ?? copy.add(node.op, operands, node.attributes);
+      equal.set(nodeKey(node, operands), results);
+      results.forEach((value, i) => made.set(node.outputs[i]!, value));
     }
   }
   for (const [name, value] of graph.outputs) copy.output(name, made.get(value)!);
