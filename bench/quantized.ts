@@ -10,7 +10,7 @@ import { join, resolve } from "node:path";
 import { createOnnxBackend } from "../src/backends/onnx/backend.ts";
 import { createRandom } from "../src/base/random.ts";
 import { weightsOf } from "../src/execution/checkpoint-weights.ts";
-import { createOptimizerOnGroups } from "../src/execution/optimizer-on-groups.ts";
+import { createOptimizer } from "../src/execution/create-optimizer.ts";
 import { loadParameters } from "../src/execution/parameter-store.ts";
 import { openQuantisedBase, type QuantizationConfig } from "../src/execution/quantised-base.ts";
 import { SegmentedTrainingEngine } from "../src/execution/training-engine.ts";
@@ -106,8 +106,8 @@ async function measure({ shape, folder: path, quantization, activationCheckpoint
   const engine = new SegmentedTrainingEngine({
     ...{ backend, model, method, regularisers: [], store, activationCheckpointing },
     ...{ objective: causalLm, objectiveConfig: { name: "causal-lm", labelSmoothing: 0 } },
-    optimizer: await createOptimizerOnGroups({
-      ...{ backend, optimizer: adamw, groups: store.groups },
+    optimizer: await createOptimizer({
+      ...{ backend, optimizer: adamw, store },
       config: adamw.configSchema.parse({ name: "adamw" }),
     }),
   });

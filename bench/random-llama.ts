@@ -4,7 +4,7 @@ import type { Backend } from "../src/backends/backend.ts";
 import { createOnnxBackend } from "../src/backends/onnx/backend.ts";
 import { createRandom } from "../src/base/random.ts";
 import type { Batch } from "../src/data/batch.ts";
-import { createOptimizerOnGroups } from "../src/execution/optimizer-on-groups.ts";
+import { createOptimizer } from "../src/execution/create-optimizer.ts";
 import { loadParameters } from "../src/execution/parameter-store.ts";
 import { SegmentedTrainingEngine } from "../src/execution/training-engine.ts";
 import { full } from "../src/methods/full.ts";
@@ -78,11 +78,11 @@ export async function openRandomLlama(options: BenchOptions) {
   const engine = new SegmentedTrainingEngine({
     ...{ backend, model, method, regularisers: [], store, activationCheckpointing },
     ...{ objective: causalLm, objectiveConfig: { name: "causal-lm", labelSmoothing: 0 } },
-    optimizer: await createOptimizerOnGroups({
+    optimizer: await createOptimizer({
       backend,
       optimizer: adamw,
       config: adamw.configSchema.parse({ name: "adamw" }),
-      groups: store.groups,
+      store,
     }),
   });
   return { backend, model, store, engine };

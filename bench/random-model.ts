@@ -3,7 +3,7 @@ import { createOnnxBackend } from "../src/backends/onnx/backend.ts";
 import { createRandom } from "../src/base/random.ts";
 import type { Batch, TokenRows } from "../src/data/batch.ts";
 import type { WeightSource } from "../src/execution/checkpoint-weights.ts";
-import { createOptimizerOnGroups } from "../src/execution/optimizer-on-groups.ts";
+import { createOptimizer } from "../src/execution/create-optimizer.ts";
 import { loadParameters } from "../src/execution/parameter-store.ts";
 import { SegmentedTrainingEngine } from "../src/execution/training-engine.ts";
 import type { Method } from "../src/methods/method.ts";
@@ -35,8 +35,8 @@ export async function openRandomModel({ shape, method: given }: RandomModelOptio
   const engine = new SegmentedTrainingEngine({
     ...{ backend, model, method, regularisers: [], store, activationCheckpointing: "none" },
     ...{ objective: causalLm, objectiveConfig: { name: "causal-lm", labelSmoothing: 0 } },
-    optimizer: await createOptimizerOnGroups({
-      ...{ backend, optimizer: adamw, groups: store.groups },
+    optimizer: await createOptimizer({
+      ...{ backend, optimizer: adamw, store },
       config: adamw.configSchema.parse({ name: "adamw" }),
     }),
   });

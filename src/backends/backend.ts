@@ -32,15 +32,20 @@ export interface Executable {
 }
 
 /** An executable whose results stay on the device. */
-export interface DeviceExecutable {
+export interface DeviceExecutable<Result extends Tensor = DeviceTensor> {
   /** Each result is the caller's to dispose. @throws BackendError as `Executable.run` */
-  run(inputs: Readonly<Record<string, Tensor>>): Promise<Record<string, DeviceTensor>>;
+  run(inputs: Readonly<Record<string, Tensor>>): Promise<Record<string, Result>>;
   dispose(): Promise<void>;
 }
 
 /** The memory of a device that is not the host's. */
 export interface DeviceMemory {
   compile(graph: Graph, options?: { readonly name?: string }): Promise<DeviceExecutable>;
+  /** The same, but for results that the host is to read, which come to it. */
+  compileReporting(
+    graph: Graph,
+    options: { readonly name?: string; readonly toHost: ReadonlySet<string> },
+  ): Promise<DeviceExecutable<Tensor>>;
   upload(tensor: HostTensor): Promise<DeviceTensor>;
   download(tensor: DeviceTensor): Promise<HostTensor>;
 }

@@ -53,7 +53,7 @@ export async function readAdapter(folder: Folder): Promise<Adapter> {
     config: method.fromPeft!(withoutHead(json), [...tensors.keys()]),
     baseModel: [json.base_model_name_or_path, json.model_name].find((name) => typeof name === "string"),
     base: await readRecord(folder),
-    loadInto: (store, attached) => copyInto({ tensors, store, attached, name: folder.name }),
+    loadInto: (store, attached) => copyInto({ tensors, json, store, attached, name: folder.name }),
   };
 }
 
@@ -76,14 +76,15 @@ const ofAdapter = (store: ParameterStore, adapter: AdapterFormat): StoredParamet
   [...store.parameters.values()].filter(({ spec, gradient }) => gradient || adapter.holds?.(spec.name));
 
 interface CopyOptions {
+  readonly json: Readonly<Record<string, unknown>>;
   readonly tensors: ReadonlyMap<string, ParameterData>;
   readonly store: ParameterStore;
   readonly attached: AttachedMethod;
   readonly name: string;
 }
 
-function copyInto({ tensors: packed, store, attached, name: folder }: CopyOptions): void {
-  const tensors = attached.adapter!.unpack?.(packed) ?? packed;
+function copyInto({ tensors: packed, json, store, attached, name: folder }: CopyOptions): void {
+  const tensors = attached.adapter!.unpack?.(packed, json) ?? packed;
   const problems: string[] = [];
   const wanted = new Map(
     ofAdapter(store, attached.adapter!).map((parameter) => [attached.adapter!.fileName(parameter.spec.name), parameter]),

@@ -1,10 +1,11 @@
 /** What every block of a model reads beside its hidden state: positions, rotary tables, attention masks, and what a position bias is made from. Made once for a batch. */
-import type { Backend, Executable, HostTensor } from "../backends/backend.ts";
+import type { HostTensor, Tensor } from "../backends/backend.ts";
 import { distanceBuckets } from "../models/layers/relative-bias.ts";
 import { computeRotaryTables, type RotaryConfig } from "../models/layers/rotary.ts";
 import type { MaskKind, Stack } from "../models/model.ts";
 import { buildCrossMasks, buildMasks, pastTokensDim } from "../models/segments.ts";
 import type { Graph } from "../tensor/graph.ts";
+import type { SegmentExecutable } from "./pass-memory.ts";
 
 export interface SequenceLayout {
   readonly batchSize: number;
@@ -26,7 +27,10 @@ export interface PastLayout {
   readonly isPrefix?: boolean;
 }
 
-export type BlockContext = (layer: number) => Record<string, HostTensor>;
+export type BlockContext = (layer: number) => Record<string, Tensor>;
+
+/** Where the masks are made, and stay. */
+export type CompileMasks = (graph: Graph, options: { readonly name: string }) => Promise<SegmentExecutable>;
 
 /** Longest sequence that has one chunk of queries; longer ones are cut into chunks of about this size. */
 const chunkTokens = 128;
@@ -41,22 +45,22 @@ export function chooseChunks(tokens: number): number {
 
 export class BatchContexts {
   readonly #stack: Stack;
-  readonly #backend: Backend;
-  readonly #executables = new Map<string, Promise<Executable>>();
+  readonly #compileMasks: CompileMasks;
+  readonly #executables = new Map<string, Promise<SegmentExecutable>>();
 
-  constructor(stack: Stack, backend: Backend) {
+  constructor(stack: Stack, compileMasks: CompileMasks) {
     this.#stack = stack;
-    this.#backend = backend;
+    this.#compileMasks = compileMasks;
   }
 
   async create(layout: SequenceLayout, chunks: number): Promise<BlockContext> {
     const positionIds = int64(layout.positionIds, [layout.batchSize, layout.tokens]);
-    const shared: Record<string, HostTensor> = {
+    const shared: Record<string, Tensor> = {
       positionIds,
       ...this.#distances(layout),
       ...(await this.#crossMasks(layout, chunks)),
     };
-    const masks = new Map<string, Record<string, HostTensor>>();
+    const masks = new Map<string, Record<string, Tensor>>();
     const rotary = new Map<RotaryConfig | undefined, Record<string, HostTensor>>([[undefined, {}]]);
     for (let layer = 0; layer < this.#stack.numHiddenLayers; layer++) {
       const kind = this.#stack.maskKind(layer);
@@ -86,7 +90,7 @@ export class BatchContexts {
     return splitDistances(BigInt64Array.from(buckets, BigInt), tokens);
   }
 
-  async #masks({ layout, chunks, kind, positionIds }: MaskRequest): Promise<Record<string, HostTensor>> {
+  async #masks({ layout, chunks, kind, positionIds }: MaskRequest): Promise<Record<string, Tensor>> {
     const past = layout.past ? (layout.past.isPrefix ? layout.past.tokens : pastTokensDim) : 0;
     const key = `${maskKey(kind)}/${chunks}/${past}`;
     const executable = this.#compile(`masks ${key}`, () => buildMasks({ chunks, past, kind }));
@@ -98,7 +102,7 @@ export class BatchContexts {
     return (await executable).run({ documentIds, positionIds, keyDocumentIds, keyPositionIds });
   }
 
-  async #crossMasks({ encoder, ...layout }: SequenceLayout, chunks: number): Promise<Record<string, HostTensor>> {
+  async #crossMasks({ encoder, ...layout }: SequenceLayout, chunks: number): Promise<Record<string, Tensor>> {
     if (!encoder) return {};
     const executable = this.#compile(`cross masks ${chunks}`, () => buildCrossMasks({ chunks }));
     return (await executable).run({
@@ -107,8 +111,8 @@ export class BatchContexts {
     });
   }
 
-  #compile(name: string, build: () => Graph): Promise<Executable> {
-    const executable = this.#executables.get(name) ?? this.#backend.compile(build(), { name });
+  #compile(name: string, build: () => Graph): Promise<SegmentExecutable> {
+    const executable = this.#executables.get(name) ?? this.#compileMasks(build(), { name });
     this.#executables.set(name, executable);
     return executable;
   }

@@ -33,6 +33,6 @@ export interface TrainingEngine {
   /** One optimizer step on the accumulated gradients times gradientScale; then the accumulators are empty. @param step counts from 1 */
   update(options: { learningRate: number; step: number; gradientScale: number }): Promise<void>;
   /** Views of the live state; copy what must not change. */
-  readState(): EngineState;
-  writeState(state: EngineState): void;
+  readState(): Promise<EngineState>;
+  writeState(state: EngineState): Promise<void>;
 }

@@ -7,9 +7,9 @@ import type { ModelHooks } from "../models/segment-builder.ts";
 import { buildBlock, buildEmbedding, buildPositionBias, type LinearModule, type Segment, type SegmentContext } from "../models/segments.ts";
 import type { Graph, Value } from "../tensor/graph.ts";
 import { extract } from "../tensor/passes/extract.ts";
+import { createPassMemory } from "./create-pass-memory.ts";
 import { chunksOf, createContexts, type ModelContexts, ModelPass } from "./model-pass.ts";
 import { type ParameterStore, storageIn } from "./parameter-store.ts";
-import { createPassMemory } from "./pass-memory.ts";
 import type { Body, Chunks, CompiledSegment, Trunk } from "./training-program.ts";
 import { Workspace } from "./workspace.ts";
 
@@ -43,7 +43,7 @@ export async function observeInputs({ backend, model, store, linears, batches }:
     if (!compiled.has(key)) compiled.set(key, compileBody({ backend, model, store, byModule }, chunks));
     return compiled.get(key)!;
   };
-  const contexts = createContexts(model, backend);
+  const contexts = createContexts(model, backend.compile);
   const workspace = new Workspace();
   const { places } = await compile(chunksOf(batches[0]!));
   return {

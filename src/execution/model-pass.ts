@@ -1,11 +1,10 @@
 /** One batch on its way through a whole model without its head: through the encoder where there is one, then through the stack under the head. */
-import type { Backend, HostTensor, Tensor } from "../backends/backend.ts";
+import type { Tensor } from "../backends/backend.ts";
 import type { Batch, TokenRows } from "../data/batch.ts";
 import type { Model } from "../models/model.ts";
-import { BatchContexts, chooseChunks, type SequenceLayout } from "./batch-context.ts";
-import type { GradientAccumulators } from "./parameter-gradients.ts";
-import type { ParameterStore } from "./parameter-store.ts";
-import type { PassMemory } from "./pass-memory.ts";
+import { BatchContexts, type CompileMasks, chooseChunks, type SequenceLayout } from "./batch-context.ts";
+import type { GradientSink } from "./parameter-gradients.ts";
+import type { PassMemory, PassStore } from "./pass-memory.ts";
 import { StackPass } from "./stack-pass.ts";
 import type { Body, Chunks } from "./training-program.ts";
 
@@ -16,7 +15,7 @@ export interface ModelPassOptions {
   readonly chunks: Chunks;
   readonly seed: number;
   readonly contexts: ModelContexts;
-  readonly store: Pick<ParameterStore, "parameters">;
+  readonly store: PassStore;
   readonly memory: PassMemory;
 }
 
@@ -26,9 +25,9 @@ export interface ModelContexts {
   readonly trunk: BatchContexts;
 }
 
-export const createContexts = (model: Model, backend: Backend): ModelContexts => ({
-  ...(model.encoder && { encoder: new BatchContexts(model.encoder, backend) }),
-  trunk: new BatchContexts(model, backend),
+export const createContexts = (model: Model, compileMasks: CompileMasks): ModelContexts => ({
+  ...(model.encoder && { encoder: new BatchContexts(model.encoder, compileMasks) }),
+  trunk: new BatchContexts(model, compileMasks),
 });
 
 export const chunksOf = ({ tokens, encoder }: Batch): Chunks => ({
@@ -49,8 +48,8 @@ export class ModelPass {
     this.#options = options;
   }
 
-  /** @returns hidden state under the head [B, T, C] */
-  async forward(holds: boolean): Promise<HostTensor> {
+  /** @returns hidden state under the head [B, T, C], which the caller releases */
+  async forward(holds: boolean): Promise<Tensor> {
     const { batch, layout, program, chunks, contexts, ...shared } = this.#options;
     const { batchSize, encoder } = batch;
     const seed = BigInt(shared.seed) * 65537n;
@@ -66,14 +65,12 @@ export class ModelPass {
     this.#trunk = new StackPass({ ...shared, ...own, batchSize });
     this.#encoderHidden = encoderHidden;
     const hidden = await this.#trunk.forward(holds);
-    const onHost = await shared.memory.toHost(hidden);
-    shared.memory.release(hidden);
     if (!holds) this.#releaseEncoder();
-    return onHost;
+    return hidden;
   }
 
-  /** From the gradient of the hidden state to those of the parameters. */
-  async backward(gradient: HostTensor, sink: GradientAccumulators): Promise<void> {
+  /** From the gradient of the hidden state, which is used up, to those of the parameters. */
+  async backward(gradient: Tensor, sink: GradientSink): Promise<void> {
     const encoderGradient = await this.#trunk!.backward(gradient, sink);
     this.#releaseEncoder();
     if (encoderGradient) await this.#encoder!.backward(encoderGradient, sink);

@@ -3,31 +3,32 @@
  * so that few calls are made and temporary memory stays small; others one at a time.
  */
 import type { Backend, HostTensor } from "../backends/backend.ts";
-import { CheckpointError } from "../base/errors.ts";
 import type { Optimizer, Scalars, UpdateRule } from "../optimizers/optimizer.ts";
 import { blockSize } from "../optimizers/storage/dynamic-8bit.ts";
 import { Graph } from "../tensor/graph.ts";
 import { dim } from "../tensor/shape.ts";
-import { createStoredTensor, type Range, Scratch, type StoredTensor } from "./optimizer-state.ts";
+import {
+  Coders,
+  createStoredTensor,
+  type OptimizerState,
+  type Range,
+  rememberedIn,
+  rememberNext,
+  restorePart,
+  type StoredTensor,
+  type TrainedOptimizer,
+} from "./optimizer-state.ts";
 import type { ParameterGroup } from "./parameter-store.ts";
 import { compileUpdate, type UpdateProgram } from "./update-program.ts";
 
 /** Elements that one call updates; a multiple of the block size of encoded state. */
 const pieceSize = 1 << 18;
 
-/** By `<parameter>.<state>`, and `memory.<name>` for what is remembered from step to step. */
-export type OptimizerState = ReadonlyMap<string, Float32Array | Uint8Array>;
-
-export interface OptimizerOnGroups {
-  readonly stateBytes: number;
-  /** @param step counts from 1 */
-  update(options: { learningRate: number; step: number; gradientScale: number }): Promise<void>;
+/** In the host's memory. */
+export interface OptimizerOnGroups extends TrainedOptimizer {
   /** Views of the live state. */
   readState(): OptimizerState;
-  /** @throws CheckpointError if a part is missing or of another size */
   writeState(state: OptimizerState): void;
-  /** Where the weights to evaluate are not those that are trained: writes them into vectors of the groups' sizes. */
-  readonly writeEvaluationWeights?: ((into: readonly Float32Array[]) => Promise<void>) | undefined;
 }
 
 export interface OptimizerOnGroupsOptions {
@@ -70,10 +71,10 @@ export async function createOptimizerOnGroups({
     programs.set(rule, byRank);
     return byRank[rank];
   };
-  const scratches = new Map<string, Scratch>();
+  const coders = new Coders();
   const units: LiveUnit[] = [];
   for (const unit of groups.flatMap((group, groupIndex) => divide(group, { groupIndex, optimizer, config }))) {
-    units.push({ ...unit, program: await programFor(unit), state: createState(unit, { config, scratches }) });
+    units.push({ ...unit, program: await programFor(unit), state: createState(unit, { config, coders }) });
   }
   const ownDecay = (config as { readonly weightDecay?: number }).weightDecay ?? 0;
   const weightDecayOf = ({ decays, weightDecay }: ParameterGroup): number => weightDecay ?? (decays ? ownDecay : 0);
@@ -127,12 +128,11 @@ export async function createOptimizerOnGroups({
   const evaluation = optimizer.buildEvaluationWeights && (await backend.compile(evaluationGraph(optimizer, config)));
 
   return {
+    isOnDevice: false,
     stateBytes: units.reduce((sum, { state }) => sum + [...state.values()].reduce((bytes, { stored }) => bytes + stored.sizeBytes, 0), 0),
     async update({ learningRate, step, gradientScale }) {
       begin();
-      // As float32, so that a resumed run reads exactly what was there.
-      const next = optimizer.remember?.(config, memory, { step, learningRate }) ?? {};
-      memory = Object.fromEntries(Object.entries(next).map(([name, value]) => [name, Math.fround(value)]));
+      memory = rememberNext(optimizer, config, { before: memory, step, learningRate });
       for (const unit of units) {
         const { group, rule, shape } = unit;
         const context = { step, learningRate: learningRate * group.learningRateFactor, weightDecay: weightDecayOf(group), memory };
@@ -142,10 +142,8 @@ export async function createOptimizerOnGroups({
     },
     readState,
     writeState(saved) {
-      for (const [name, part] of readState()) if (!name.startsWith("memory.")) restore(name, { part, saved });
-      memory = Object.fromEntries(
-        [...saved].flatMap(([name, part]) => (name.startsWith("memory.") ? [[name.slice("memory.".length), part[0]!]] : [])),
-      );
+      for (const [name, part] of readState()) if (!name.startsWith("memory.")) restorePart(name, { part, saved });
+      memory = rememberedIn(saved);
     },
     writeEvaluationWeights:
       evaluation &&
@@ -197,16 +195,12 @@ function joins({ rule: lastRule, range }: Unit, rule: UpdateRule, config: unknow
   return !isEncoded || (range.end - range.start) % blockSize === 0;
 }
 
-function createState(
-  { rule, shape }: Unit,
-  { config, scratches }: { config: unknown; scratches: Map<string, Scratch> },
-): LiveUnit["state"] {
+function createState({ rule, shape }: Unit, { config, coders }: { config: unknown; coders: Coders }): LiveUnit["state"] {
   return new Map(
     Object.entries(rule.state(shape, config)).map(([name, { shape, start, storage }]) => {
       const dims = shape as readonly number[];
-      const scratch = scratches.get(name) ?? new Scratch();
-      scratches.set(name, scratch);
-      return [name, { dims, stored: createStoredTensor(count(dims), { storage, scratch }), startsAsParameter: start === "parameter" }];
+      const stored = createStoredTensor(count(dims), storage && coders.for(name, storage));
+      return [name, { dims, stored, startsAsParameter: start === "parameter" }];
     }),
   );
 }
@@ -216,20 +210,6 @@ function* piecesOf({ rule, range }: Unit): Generator<Range> {
   const size = range.end - range.start;
   const step = rule.works === "on elements" ? pieceSize : Math.max(1, size);
   for (let start = 0; start < size; start += step) yield { start, end: Math.min(size, start + step) };
-}
-
-const isBytes = (part: Float32Array | Uint8Array): boolean => part instanceof Uint8Array;
-const kindOf = (part: Float32Array | Uint8Array): string => (isBytes(part) ? "uint8" : "float32");
-
-function restore(name: string, { part, saved }: { part: Float32Array | Uint8Array; saved: OptimizerState }): void {
-  const found = saved.get(name);
-  if (!found || found.length !== part.length || isBytes(found) !== isBytes(part)) {
-    const what = found ? `has ${found.length} elements of ${kindOf(found)}` : "is missing";
-    throw new CheckpointError(
-      `optimizer state "${name}" ${what}; expected ${part.length} of ${kindOf(part)}. The checkpoint was written with another optimizer or another method; resume with those, or start a new run.`,
-    );
-  }
-  part.set(found as never);
 }
 
 function evaluationGraph(optimizer: Optimizer, config: unknown): Graph {

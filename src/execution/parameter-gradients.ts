@@ -2,7 +2,7 @@
  * Gradients of parameters on their way out of a graph. Of a table whose rows were looked up, only those rows come out, and are
  * added into the accumulator here: a gradient of the table's size would be nearly all zeros.
  */
-import type { HostTensor } from "../backends/backend.ts";
+import type { HostTensor, Tensor } from "../backends/backend.ts";
 import type { Value } from "../tensor/graph.ts";
 import { add } from "../tensor/ops/index.ts";
 import type { ParameterStore } from "./parameter-store.ts";
@@ -36,8 +36,38 @@ const summandsOf = (value: Value): Value[] => {
 /** The local name of the parameter whose dense gradient an output holds. */
 export const denseGradientOf = (output: string): string | undefined => (output.startsWith(dense) ? output.slice(dense.length) : undefined);
 
-/** The accumulators of a store's parameters. What they hold counts only once something was added in the step under way. */
-export class GradientAccumulators {
+/** Where the gradients of a pass go. What is held counts only once something was added in the step under way. */
+export interface GradientSink {
+  /** What a graph writes the parameter's dense gradient into: an accumulator that is empty; undefined where the result is handed over. */
+  target(parameter: string): HostTensor | undefined;
+  /** Everything that a graph gave, which is used up. @param parameterOf the checkpoint's name of a local one */
+  addAll(results: Readonly<Record<string, Tensor>>, parameterOf: (local: string) => string): Promise<void>;
+  /** Accumulators that nothing was added to become zeros. */
+  finish(): Promise<void>;
+  discard(): void;
+  /** Global L2 norm. */
+  norm(): Promise<number>;
+}
+
+/** The gradients among a graph's results: dense ones, and rows with their indices. */
+export function gradientsIn<Of>(results: Readonly<Record<string, Of>>): {
+  dense: [string, Of][];
+  rows: [string, { indices: Of; updates: Of }][];
+} {
+  const dense = Object.entries(results).flatMap(([output, tensor]): [string, Of][] => {
+    const local = denseGradientOf(output);
+    return local === undefined ? [] : [[local, tensor]];
+  });
+  const looked = Object.entries(results).flatMap(([output, indices]): [string, { indices: Of; updates: Of }][] => {
+    if (!output.startsWith(rowsAt)) return [];
+    const name = output.slice(rowsAt.length);
+    return [[name.slice(name.indexOf(".") + 1), { indices, updates: results[`${rows}${name}`]! }]];
+  });
+  return { dense, rows: looked };
+}
+
+/** In the host's memory: straight into the vectors of the store. */
+export class GradientAccumulators implements GradientSink {
   readonly #store: Pick<ParameterStore, "parameters" | "groups">;
   readonly #begun = new Set<string>();
 
@@ -45,29 +75,20 @@ export class GradientAccumulators {
     this.#store = store;
   }
 
-  /** The accumulator itself while it is empty: a graph then writes straight into it. */
   target(parameter: string): HostTensor | undefined {
     if (this.#begun.has(parameter)) return undefined;
     const { gradient, spec } = this.#store.parameters.get(parameter)!;
     return { dtype: "float32", dims: spec.shape, data: gradient! };
   }
 
-  /** Everything that a graph gave. @param parameterOf the checkpoint's name of a local one */
-  addAll(results: Readonly<Record<string, HostTensor>>, parameterOf: (local: string) => string): void {
+  async addAll(results: Readonly<Record<string, Tensor>>, parameterOf: (local: string) => string): Promise<void> {
+    const { dense, rows } = gradientsIn(results as Readonly<Record<string, HostTensor>>);
     // Dense parts first: they may be written over what an accumulator held.
-    for (const [output, tensor] of Object.entries(results)) {
-      const local = denseGradientOf(output);
-      if (local !== undefined) this.#add(parameterOf(local), tensor);
-    }
-    for (const [output, indices] of Object.entries(results)) {
-      if (!output.startsWith(rowsAt)) continue;
-      const name = output.slice(rowsAt.length);
-      this.#addRows(parameterOf(name.slice(name.indexOf(".") + 1)), { indices, updates: results[`${rows}${name}`]! });
-    }
+    for (const [local, tensor] of dense) this.#add(parameterOf(local), tensor);
+    for (const [local, looked] of rows) this.#addRows(parameterOf(local), looked);
   }
 
-  /** Accumulators that nothing was added to become zeros. */
-  finish(): void {
+  async finish(): Promise<void> {
     for (const [name, { gradient }] of this.#store.parameters) {
       if (!gradient || this.#begun.has(name)) continue;
       gradient.fill(0);
@@ -79,8 +100,7 @@ export class GradientAccumulators {
     this.#begun.clear();
   }
 
-  /** Global L2 norm. */
-  norm(): number {
+  async norm(): Promise<number> {
     return Math.sqrt(this.#store.groups.reduce((sum, { gradients }) => sum + sumOfSquares(gradients), 0));
   }
 

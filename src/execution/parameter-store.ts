@@ -1,7 +1,8 @@
 /**
  * Where parameters live. Frozen ones keep the checkpoint's element type or are codes, one copy. Trained ones are float32 and stand
  * side by side in two flat vectors, with and without weight decay; parameters, gradients and optimizer state are views
- * into flat vectors, so that clipping and the optimizer see one long vector instead of hundreds of small ones.
+ * into flat vectors, so that clipping and the optimizer see one long vector instead of hundreds of small ones. That is so in the host's
+ * memory; where training runs on a device with memory of its own, they move there (trained-tensors.ts).
  */
 
 import type { HostTensor } from "../backends/backend.ts";
@@ -14,6 +15,7 @@ import type { Grouping, GroupSettings } from "../optimizers/settings/parameter-g
 import { type DType, isFloat } from "../tensor/dtype.ts";
 import type { WeightSource } from "./checkpoint-weights.ts";
 import type { QuantisedBase } from "./quantised-base.ts";
+import { TrainedTensors, type TrainedVectors } from "./trained-tensors.ts";
 
 export interface StoredParameter extends StoredTensors<HostTensor> {
   readonly spec: ParameterSpec;
@@ -35,6 +37,11 @@ export interface ParameterGroup extends GroupSettings {
 export interface ParameterStore {
   readonly parameters: ReadonlyMap<string, StoredParameter>;
   readonly groups: readonly ParameterGroup[];
+  /** Where the trained weights and their gradients are; what stands in `parameters` and `groups` cannot be read while that is a device. */
+  readonly weights: TrainedTensors;
+  readonly gradients: TrainedTensors;
+  /** The same for those who work on the groups' vectors. */
+  readonly trained: TrainedVectors;
   /** Lets go of a parameter that stands elsewhere by now. */
   forget(parameter: string): void;
   /** Bytes of frozen weights, and of trained weights with their gradients. */
@@ -73,20 +80,37 @@ export async function loadParameters(options: LoadParametersOptions): Promise<Pa
   const { specs, method, source, random, grouping } = options;
   const all = [...specs, ...method.added];
   const trained = all.filter(({ name }) => method.trains(name));
-  const groups = createGroups(trained, { method, settingsOf: grouping?.({ all, trained }) });
+  const flat = createGroups(trained, { method, settingsOf: grouping?.({ all, trained }) });
+  const weights = new TrainedTensors(
+    "trained weights",
+    flat.map(({ parameters: data, layout }) => ({ data, layout })),
+  );
+  const gradients = new TrainedTensors(
+    "gradients",
+    flat.map(({ gradients: data, layout }) => ({ data, layout })),
+  );
   const base = async (name: string) => ({ shape: specs.find((spec) => spec.name === name)!.shape, data: await source.readFloat32(name) });
   const parameters = new Map<string, StoredParameter>();
   const held = async (name: string) => readParameter(parameters.get(name)!);
   let frozenBytes = 0;
   for (const spec of all) {
     const added = method.added.find(({ name }) => name === spec.name);
-    const group = groups.find(({ layout }) => layout.has(spec.name));
+    const group = flat.find(({ layout }) => layout.has(spec.name));
     if (group) {
       const { offset, length } = group.layout.get(spec.name)!;
       const data = group.parameters.subarray(offset, offset + length);
       data.set(added ? await added.initialise(random, base, held) : await source.readFloat32(spec.name));
+      const tensor: HostTensor = { dtype: "float32", dims: spec.shape, data };
       const gradient = group.gradients.subarray(offset, offset + length);
-      parameters.set(spec.name, { spec, storage: float32, tensor: { dtype: "float32", dims: spec.shape, data }, gradient });
+      parameters.set(spec.name, {
+        ...{ spec, storage: float32 },
+        get tensor() {
+          return weights.onHost(tensor);
+        },
+        get gradient() {
+          return gradients.onHost(gradient);
+        },
+      });
     } else {
       const made = await (added ? added.initialise(random, base, held) : method.changedBase?.get(spec.name)?.(base, random));
       const stored = (made ? undefined : options.loaded?.get(spec.name)) ?? (await loadFrozen(spec, { ...options, made }));
@@ -94,10 +118,34 @@ export async function loadParameters(options: LoadParametersOptions): Promise<Pa
       parameters.set(spec.name, { ...stored, spec });
     }
   }
+  const groups = flat.map((group): ParameterGroup => {
+    const vectors = { parameters: group.parameters, gradients: group.gradients };
+    return {
+      ...group,
+      get parameters() {
+        return weights.onHost(vectors.parameters);
+      },
+      get gradients() {
+        return gradients.onHost(vectors.gradients);
+      },
+    };
+  });
+  const vectors: TrainedVectors = {
+    sizes: flat.map(({ parameters }) => parameters.length),
+    async read() {
+      await weights.copyToHost();
+      return flat.map(({ parameters }) => parameters);
+    },
+    async onHost() {
+      await weights.toHost();
+      await gradients.toHost();
+      return flat;
+    },
+  };
   return {
-    ...{ parameters, groups, frozenBytes },
+    ...{ parameters, groups, weights, gradients, trained: vectors, frozenBytes },
     forget: (parameter) => void parameters.delete(parameter),
-    trainedBytes: groups.reduce((sum, group) => sum + 2 * group.parameters.byteLength, 0),
+    trainedBytes: flat.reduce((sum, group) => sum + 2 * group.parameters.byteLength, 0),
   };
 }
 

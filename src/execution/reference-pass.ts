@@ -1,16 +1,17 @@
 /** A frozen model on batches, from tokens to the hidden states that its head reads. */
-import type { Backend, HostTensor } from "../backends/backend.ts";
+import type { Backend, HostTensor, Tensor } from "../backends/backend.ts";
 import type { Batch } from "../data/batch.ts";
+import { createPassMemory } from "./create-pass-memory.ts";
 import { chunksOf, createContexts, type ModelContexts, ModelPass } from "./model-pass.ts";
-import { createPassMemory, type PassMemory } from "./pass-memory.ts";
+import { compileToStay, type PassMemory } from "./pass-memory.ts";
 import type { ReferenceModel } from "./reference-model.ts";
 import { type Body, compileBody, segmentsOf } from "./training-program.ts";
 import { withVirtualTokens } from "./virtual-tokens.ts";
 import { Workspace } from "./workspace.ts";
 
 export interface ReferenceResult {
-  /** After the last block [B, T', C']. */
-  readonly hidden: HostTensor;
+  /** After the last block [B, T', C']; the caller releases it. */
+  readonly hidden: Tensor;
   /** [N]: rows of the targets, flat over B * T'. */
   readonly positions: Int32Array;
 }
@@ -26,7 +27,7 @@ export class ReferencePass {
   constructor(reference: ReferenceModel, backend: Backend) {
     this.reference = reference;
     this.#backend = backend;
-    this.#contexts = createContexts(reference.model, backend);
+    this.#contexts = createContexts(reference.model, (graph, named) => compileToStay(backend, graph, named));
     this.#memory = createPassMemory(backend, new Workspace());
   }
 
@@ -42,6 +43,14 @@ export class ReferencePass {
     return { hidden: await pass.forward(false), positions: batch.targetPositions };
   }
 
+  /** The same in the host's memory. */
+  async forwardToHost(given: Batch): Promise<ReferenceResult & { readonly hidden: HostTensor }> {
+    const { hidden, positions } = await this.forward(given);
+    const onHost = await this.#memory.toHost(hidden);
+    this.#memory.release(hidden);
+    return { hidden: onHost, positions };
+  }
+
   async dispose(): Promise<void> {
     for (const { encoder, trunk } of await Promise.all(this.#bodies.values())) {
       const segments = [encoder, trunk].flatMap((stack) => (stack ? segmentsOf(stack) : []));
@@ -50,12 +59,4 @@ export class ReferencePass {
     this.#bodies.clear();
     await this.#memory.dispose();
   }
-}
-
-/** Rows of a hidden state [B, T, C] at flat positions, written to a vector of [n, C]. */
-export function gatherRows({ data, dims }: HostTensor, positions: Int32Array, into: Float32Array): void {
-  const C = dims.at(-1)!;
-  positions.forEach((position, i) => {
-    into.set((data as Float32Array).subarray(position * C, (position + 1) * C), i * C);
-  });
 }

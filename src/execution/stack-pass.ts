@@ -6,9 +6,8 @@ import type { Graph } from "../tensor/graph.ts";
 import { type DimBindings, evaluateShape } from "../tensor/shape.ts";
 import { type BlockContext, int64 } from "./batch-context.ts";
 import { outputGradientName } from "./differentiate-segment.ts";
-import { denseGradientOf, type GradientAccumulators } from "./parameter-gradients.ts";
-import type { ParameterStore } from "./parameter-store.ts";
-import type { PassMemory } from "./pass-memory.ts";
+import { denseGradientOf, type GradientSink } from "./parameter-gradients.ts";
+import type { PassMemory, PassStore } from "./pass-memory.ts";
 import type { CompiledSegment, Trunk } from "./training-program.ts";
 
 export interface StackPassOptions {
@@ -20,7 +19,7 @@ export interface StackPassOptions {
   readonly seed: bigint;
   /** Begins the names of slots, which stacks share. */
   readonly slots: string;
-  readonly store: Pick<ParameterStore, "parameters">;
+  readonly store: PassStore;
   readonly memory: PassMemory;
   /** What the encoder made, [B, S, C], where the blocks attend to it. */
   readonly encoderHidden?: Tensor | undefined;
@@ -34,10 +33,10 @@ export class StackPass {
   /** Names of the held tensors that nothing but the segment's backward pass reads. */
   readonly #own: string[][] = [];
   /** What all blocks read, where the graphs run. */
-  readonly #shared = new Map<HostTensor, Promise<Tensor>>();
+  readonly #shared = new Map<Tensor, Promise<Tensor>>();
   #positionBias: Record<string, Tensor> = {};
   /** Gradients of what all blocks read, summed over the blocks. */
-  readonly #sums = new Map<string, HostTensor>();
+  readonly #sums = new Map<string, Tensor>();
 
   constructor(options: StackPassOptions) {
     this.#options = options;
@@ -71,7 +70,7 @@ export class StackPass {
   }
 
   /** @returns the gradient of the encoder's output, summed over all blocks that read it; undefined where none is needed */
-  async backward(gradient: HostTensor, accumulators: GradientAccumulators): Promise<HostTensor | undefined> {
+  async backward(gradient: Tensor, accumulators: GradientSink): Promise<Tensor | undefined> {
     const { memory, trunk } = this.#options;
     const { embedding, positionBias, blocks } = trunk;
     let current: Tensor | undefined = gradient;
@@ -84,6 +83,7 @@ export class StackPass {
     if (positionBias?.backward) {
       const gradients = Object.fromEntries(Object.keys(this.#positionBias).map((name) => [name, this.#sums.get(`${name}.gradient`)!]));
       await this.#runBackward(positionBias, { index: this.#biasIndex, gradients, accumulators });
+      for (const used of Object.values(gradients)) memory.release(used);
     }
     await this.#releaseShared();
     return this.#sums.get(encoderGradient);
@@ -104,7 +104,7 @@ export class StackPass {
       const given =
         name === hiddenGradient || isShared(name)
           ? this.#slot(slot, evaluateShape(shape, this.#bindings))
-          : local !== undefined && memory.isHost
+          : local !== undefined
             ? accumulators.target(parameterOf(local))
             : undefined;
       if (given) outputs[name] = given;
@@ -113,15 +113,13 @@ export class StackPass {
     const seeds = Object.fromEntries(Object.entries(gradients).map(([name, tensor]) => [outputGradientName(name), tensor]));
     const results = await backward.executable.run(only({ ...held, ...seeds }, backward.graph), outputs);
     for (const name of this.#own[index]!) memory.release(held[name]!);
-    const ofParameters: Record<string, HostTensor> = {};
-    for (const [name, result] of Object.entries(results)) {
+    const ofParameters: Record<string, Tensor> = {};
+    for (const [name, result] of Object.entries({ ...results, ...outputs })) {
       if (name === hiddenGradient) continue;
-      const tensor = outputs[name] ?? (await memory.toHost(result));
-      memory.release(result);
-      if (isShared(name)) this.#addToSum(name, tensor);
-      else ofParameters[name] = tensor;
+      if (isShared(name)) this.#sums.set(name, await memory.add(this.#sums.get(name), result));
+      else ofParameters[name] = result;
     }
-    accumulators.addAll(ofParameters, parameterOf);
+    await accumulators.addAll(ofParameters, parameterOf);
     return outputs[hiddenGradient] ?? results[hiddenGradient];
   }
 
@@ -130,13 +128,6 @@ export class StackPass {
     const dims = [batchSize, rows.tokens];
     const tokenTypeIds = trunk.stack.readsTokenTypes && int64(rows.tokenTypeIds ?? new Int32Array(rows.inputIds.length), dims);
     return { inputIds: int64(rows.inputIds, dims), positionIds: int64(rows.positionIds, dims), ...(tokenTypeIds && { tokenTypeIds }) };
-  }
-
-  #addToSum(name: string, gradient: HostTensor): void {
-    const added = gradient.data as Float32Array;
-    const sum = (this.#sums.get(name)?.data as Float32Array | undefined) ?? new Float32Array(added.length);
-    for (let i = 0; i < sum.length; i++) sum[i]! += added[i]!;
-    this.#sums.set(name, { ...gradient, data: sum });
   }
 
   #slot(name: string, dims: readonly number[]): HostTensor | undefined {
@@ -149,7 +140,7 @@ export class StackPass {
     return zero && !isOnDevice(current) && current.data.buffer === zero.data.buffer ? 1 : 0;
   }
 
-  async #bring(context: Record<string, HostTensor>): Promise<Record<string, Tensor>> {
+  async #bring(context: Record<string, Tensor>): Promise<Record<string, Tensor>> {
     const brought: Record<string, Tensor> = {};
     for (const [name, tensor] of Object.entries(context)) {
       if (!this.#shared.has(tensor)) this.#shared.set(tensor, this.#options.memory.bring(tensor));
@@ -213,22 +204,22 @@ interface BackwardCall {
   readonly index: number;
   /** By output of the segment. */
   readonly gradients: Readonly<Record<string, Tensor>>;
-  readonly accumulators: GradientAccumulators;
+  readonly accumulators: GradientSink;
 }
 
-/** The parameters of a segment under their local names, frozen ones where they stay; with a graph, those that it reads. */
+/** The parameters of a segment under their local names, where they stay; with a graph, those that it reads. */
 export async function parameterInputs(
   { segment }: CompiledSegment,
   graph: Graph | undefined,
-  { store, memory }: { store: Pick<ParameterStore, "parameters">; memory: PassMemory },
+  { store, memory }: { store: PassStore; memory: PassMemory },
 ): Promise<Record<string, Tensor>> {
   const inputs: Record<string, Tensor> = {};
   for (const [local, spec] of segment.parameters) {
-    const parameter = store.parameters.get(spec.name)!;
-    for (const [name, tensor] of Object.entries(namedTensors(local, parameter))) {
+    const trained = await memory.trained(store, spec.name);
+    const tensors = trained ? { [local]: trained } : namedTensors<Tensor>(local, store.parameters.get(spec.name)!);
+    for (const [name, tensor] of Object.entries(tensors)) {
       if (graph && !graph.inputs.has(name)) continue;
-      // Trained ones change on the host.
-      inputs[name] = parameter.gradient ? tensor : await memory.resident(`${spec.name} ${name}`, tensor);
+      inputs[name] = isOnDevice(tensor) ? tensor : await memory.resident(`${spec.name} ${name}`, tensor);
     }
   }
   for (const [name, { spec, start, end }] of segment.pieces ?? [])

@@ -13,8 +13,9 @@ import { encodeSafetensors, openSafetensors, type TensorToWrite } from "../model
 import { Graph } from "../tensor/graph.ts";
 import { logSumExp, mul, reshape, sub } from "../tensor/ops/index.ts";
 import { dim } from "../tensor/shape.ts";
+import { gatherRows } from "./gather-rows.ts";
 import { buildReferenceLogits, referenceInputs } from "./reference-model.ts";
-import { gatherRows, type ReferencePass } from "./reference-pass.ts";
+import type { ReferencePass } from "./reference-pass.ts";
 
 export interface TopSettings {
   /** 1 to the size of the vocabulary. */
@@ -122,7 +123,7 @@ async function predictTop(
   batch: Batch,
   { pass, head, settings }: { pass: ReferencePass; head: Head; settings: TopSettings },
 ): Promise<Float32Array> {
-  const { hidden, positions } = await pass.forward(batch);
+  const { hidden, positions } = await pass.forwardToHost(batch);
   const C = hidden.dims.at(-1)!;
   const width = columns(settings.k);
   const table = new Float32Array(positions.length * width);

@@ -2,7 +2,7 @@
  * The compiled segments of a model under training, for one number of query chunks: forward and backward of every block,
  * and the head with its objective, forward and backward in one. Blocks with equal graphs share one executable.
  */
-import type { Backend, Executable } from "../backends/backend.ts";
+import type { Backend } from "../backends/backend.ts";
 import type { AttachedMethod } from "../methods/method.ts";
 import type { Model, Stack } from "../models/model.ts";
 import type { ModelHooks, SegmentBuilder } from "../models/segment-builder.ts";
@@ -20,6 +20,7 @@ import { gradients } from "../tensor/autodiff.ts";
 import type { Graph, TensorType, Value } from "../tensor/graph.ts";
 import { extract } from "../tensor/passes/extract.ts";
 import { mergeProducts } from "../tensor/passes/merge-products.ts";
+import { scaleRowsLate } from "../tensor/passes/scale-rows-late.ts";
 import { type Dim, dim } from "../tensor/shape.ts";
 import { differentiateSegment } from "./differentiate-segment.ts";
 import { gradientOutputs } from "./parameter-gradients.ts";
@@ -52,10 +53,11 @@ export interface CompiledSegment {
   readonly backward?: { readonly executable: SegmentExecutable; readonly graph: Graph; readonly kept: readonly string[] };
 }
 
-/** What the head gives is for the host. */
-export interface CompiledHead extends Omit<CompiledSegment, "forward" | "backward"> {
-  readonly forward: Executable;
-}
+/** Forward and backward in one. */
+export type CompiledHead = Omit<CompiledSegment, "backward">;
+
+/** What the host reads of a head's results. */
+export const headReport: ReadonlySet<string> = new Set(["lossSum", "correct", "targetLosses", "predictions"]);
 
 /** One stack, from token ids to the last hidden state. */
 export interface Trunk {
@@ -241,13 +243,15 @@ async function compileHead(
       for (const [output, value] of ofParameters[i] ? gradientOutputs(local, ofParameters[i]) : []) outputs.set(output, value);
     });
   }
-  const joined = extract({ graph, inputs: new Map(), outputs });
+  const joined = withoutUnread(scaleRowsLate(extract({ graph, inputs: new Map(), outputs })));
   return {
     segment,
     forwardGraph: joined,
-    forward: await backend.compile(joined, { name: evaluates ? "head evaluation" : "head training" }),
+    forward: await compileToStay(backend, joined, { name: evaluates ? "head evaluation" : "head training", toHost: headReport }),
   };
 }
+
+const withoutUnread = (graph: Graph): Graph => extract({ graph, inputs: new Map(), outputs: graph.outputs });
 
 function topInputs(graph: Graph, k: number): ReferenceTop {
   const input = (name: string, type: TensorType): Value => graph.input(`referenceTop.${name}`, type);

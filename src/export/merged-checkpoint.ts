@@ -72,6 +72,7 @@ export async function mergedCheckpointFiles(
       "this adapter adds to what the model computes (virtual tokens or layers of its own), so there are no weights to fold it into. Export the adapter itself: --format peft.",
     );
   if (!dequantize) checkNotQuantised(store);
+  await store.trained.onHost();
   const files: Record<string, FileContent> = await companionFiles(base, model, labels);
   const tensors = new Map<string, TensorToWrite>();
   for (const { spec } of store.parameters.values()) {

@@ -1,5 +1,5 @@
 /** The compiled graphs of a decoder, with weights fed from the store or moved into the graphs. */
-import type { Executable, HostTensor } from "../backends/backend.ts";
+import type { Executable, HostTensor, Tensor } from "../backends/backend.ts";
 import { storageIn } from "../execution/parameter-store.ts";
 import { buildDecodingBlocks, type LayerRange } from "../models/decoding-blocks.ts";
 import { logitsOf } from "../models/layers/vocabulary.ts";
@@ -21,7 +21,7 @@ import type { EncoderPrograms } from "./source-memory.ts";
 
 export interface Program {
   /** @param inputs those of the graph that are no parameters; others are ignored */
-  run(inputs: Readonly<Record<string, HostTensor>>): Promise<Record<string, HostTensor>>;
+  run(inputs: Readonly<Record<string, Tensor>>): Promise<Record<string, HostTensor>>;
 }
 
 export interface DecodingPrograms {
@@ -44,6 +44,7 @@ const packedBytes = 64e6;
 
 export async function compileDecoding(options: DecoderOptions): Promise<DecodingPrograms> {
   const { model, method, store, weights = "shared" } = options;
+  await store.trained.onHost();
   const storageOf = storageIn(store);
   const context = { model, chunks: 1, options: { hooks: [method.hooks], isTraining: false, storageOf } };
   // Its table is read row by row, in the type that it is stored in.
@@ -154,7 +155,7 @@ async function packed(segment: Segment, { backend, store, isPacked }: PackedOpti
 function bind({ graph }: Segment, executable: Executable, parameters: Readonly<Record<string, HostTensor>>): Program {
   return {
     run(inputs) {
-      const all: Record<string, HostTensor> = { ...inputs, ...parameters };
+      const all: Record<string, Tensor> = { ...inputs, ...parameters };
       return executable.run(Object.fromEntries([...graph.inputs.keys()].flatMap((name) => (all[name] ? [[name, all[name]]] : []))));
     },
   };

@@ -33,7 +33,7 @@ export class SourceMemory {
 
   constructor({ programs, encoder, backend }: { programs: EncoderPrograms; encoder: Stack; backend: Backend }) {
     this.#programs = programs;
-    this.#contexts = new BatchContexts(encoder, backend);
+    this.#contexts = new BatchContexts(encoder, backend.compile);
   }
 
   /** Encodes the source of each place. */

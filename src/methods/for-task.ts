@@ -42,7 +42,7 @@ function withHead(adapter: AdapterFormat, { model, peftTaskType, isHead, isPromp
     }),
     fileName: (parameter) => (isHead(parameter) ? `${outer}.${parameter}` : adapter.fileName(parameter)),
     ...(pack && { pack: (tensors) => new Map([...pack(tensors), ...heads(tensors)]) }),
-    ...(unpack && { unpack: (tensors) => new Map([...unpack(tensors), ...heads(tensors)]) }),
+    ...(unpack && { unpack: (tensors, config) => new Map([...unpack(tensors, config), ...heads(tensors)]) }),
     ...(merge && { merge: (parameter, base, read) => (isHead(parameter) ? read(parameter) : merge(parameter, base, read)) }),
   };
 }

@@ -94,8 +94,9 @@ export interface AdapterFormat {
   holds?(parameter: string): boolean;
   /** Where the file holds something else than one tensor for each parameter: what is written for the tensors under their `fileName`, */
   pack?(tensors: ReadonlyMap<string, ParameterData>): ReadonlyMap<string, ParameterData>;
-  /** and these tensors from what a file holds. @throws CheckpointError if the file belongs to another base */
-  unpack?(tensors: ReadonlyMap<string, ParameterData>): ReadonlyMap<string, ParameterData>;
+  /** and these tensors from what a file holds. @param config adapter_config.json
+   * @throws CheckpointError if the file belongs to another base */
+  unpack?(tensors: ReadonlyMap<string, ParameterData>, config: Readonly<Record<string, unknown>>): ReadonlyMap<string, ParameterData>;
   /** The base weight with the adapter folded in, or undefined where this weight is not touched. Absent where the method is no change of weights. */
   merge?(parameter: string, base: ParameterData, read: (name: string) => ParameterData): ParameterData | undefined;
   /** Undoes `merge`: the base weight out of the merged one. Absent where that cannot be done. */

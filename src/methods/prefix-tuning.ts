@@ -3,8 +3,7 @@
  * Li and Liang 2021, https://arxiv.org/abs/2101.00190. As in PEFT (the paper: always an MLP) the prefix is trained directly unless
  * `prefixProjection` puts a two-layer MLP before it, whose last layer is held in pieces, one for each block. Keys of the prefix are
  * not rotated; tokens start at position P; where a layer has a sliding window, the prefix leaves it like earlier tokens do. In an
- * encoder-decoder every layer of the decoder has its own, in front of its self-attention. PEFT 0.21 cuts its tensor as if half of it were
- * for cross-attention, then drops that half: layers share prefixes, so such adapters go neither way.
+ * encoder-decoder every layer of the decoder has its own, in front of its self-attention.
  */
 import { z } from "zod";
 import { CheckpointError, UnsupportedError } from "../base/errors.ts";
@@ -54,7 +53,10 @@ export const prefixTuning = defineMethod({
     checkVirtualTokens(count, model);
     const heads = model.numKeyValueHeads;
     const width = heads * model.headDim;
-    const sizes = { count, width, hidden: config.encoderHiddenSize ?? width, prefixes: layerPrefixes(target) };
+    const sizes: Sizes = {
+      ...{ count, width, hidden: config.encoderHiddenSize ?? width, prefixes: layerPrefixes(target) },
+      pairsForLayer: model.encoder ? 2 : 1,
+    };
     const encoder = prefixProjection ? projected(sizes, config) : direct(sizes, config);
     const headsFirst = (x: Value): Value => transpose(reshape(x, [count, heads, model.headDim]), [1, 0, 2]);
     return {
@@ -72,6 +74,8 @@ export const prefixTuning = defineMethod({
           ...promptLearningConfig({ peftType: "PREFIX_TUNING", baseModel, count, target }),
           // PEFT counts the heads and the width that keys have.
           token_dim: width,
+          num_transformer_submodules: sizes.pairsForLayer,
+          num_layers: sizes.pairsForLayer * model.numHiddenLayers,
           num_attention_heads: heads,
           encoder_hidden_size: sizes.hidden,
           prefix_projection: prefixProjection,
@@ -79,15 +83,15 @@ export const prefixTuning = defineMethod({
         }),
         fileName: (name) => name,
         pack: (tensors) => new Map([[promptName, joinLayers(sizes, encoder, tensors)]]),
-        unpack: (tensors) => splitLayers(sizes, tensors),
+        unpack: (tensors, { token_dim: tokenDim }) => splitLayers(sizes, { tensors, width: tokenDim ?? width }),
       },
     };
   },
 
   fromPeft(config): PrefixTuningConfig {
-    if (config.num_transformer_submodules === 2)
+    if (config.task_type === "SEQ_2_SEQ_LM" && config.num_transformer_submodules !== 2)
       throw new UnsupportedError(
-        "adapter_config.json: num_transformer_submodules 2: PEFT gives several layers of an encoder-decoder one and the same prefix, which is not built here. Train the prefix here, or use another method.",
+        `adapter_config.json: num_transformer_submodules ${config.num_transformer_submodules} for SEQ_2_SEQ_LM; expected 2, without which the keys and values of the tensor belong to no layer of a decoder behind an encoder. Train the prefix again.`,
       );
     return configSchema.parse({ name: "prefix-tuning", numVirtualTokens: config.num_virtual_tokens });
   },
@@ -101,6 +105,11 @@ interface Sizes {
   readonly hidden: number;
   /** Start of the parameter names of every block. */
   readonly prefixes: readonly string[];
+  /**
+   * Pairs of keys and values that PEFT takes for a layer, of which it uses the first: 2 in an encoder-decoder, whose pairs it repeats. So layers
+   * i and i + pairs / 2 get the same one where a file has one for each layer, as PEFT 0.21 trains them; with two for each, all get their own.
+   */
+  readonly pairsForLayer: 1 | 2;
 }
 
 const layerPrefixes = ({ model }: MethodTarget): string[] =>
@@ -135,29 +144,35 @@ function projected({ count, width, hidden, prefixes }: Sizes, config: PrefixTuni
   };
 }
 
-/** PEFT's one tensor [P, layers * 2 * width]: keys and values of the first layer, of the second, and so on. */
-function joinLayers({ count, width, prefixes }: Sizes, encoder: PrefixEncoder, tensors: ReadonlyMap<string, ParameterData>): ParameterData {
-  const shape = [count, prefixes.length * 2 * width];
-  const data = new Float32Array(shape[0]! * shape[1]!);
+/** PEFT's one tensor [P, pairs * 2 * width]: keys and values of the first layer, of the second, and so on. */
+function joinLayers(sizes: Sizes, encoder: PrefixEncoder, tensors: ReadonlyMap<string, ParameterData>): ParameterData {
+  const { count, width, prefixes, pairsForLayer } = sizes;
+  const columns = pairsForLayer * prefixes.length * 2 * width;
+  const data = new Float32Array(count * columns);
   prefixes.forEach((prefix, layer) => {
     const rows = evaluateGraph(prefix, encoder.build, tensors).data;
-    for (let p = 0; p < count; p++) data.set(rows.subarray(p * 2 * width, (p + 1) * 2 * width), p * shape[1]! + layer * 2 * width);
+    const start = pairsForLayer * layer * 2 * width;
+    for (let p = 0; p < count; p++) data.set(rows.subarray(p * 2 * width, (p + 1) * 2 * width), p * columns + start);
   });
-  return { shape, data };
+  return { shape: [count, columns], data };
 }
 
-function splitLayers({ count, width, prefixes }: Sizes, tensors: ReadonlyMap<string, ParameterData>): Map<string, ParameterData> {
+/** @param file with the width of a layer's keys that it was made for */
+function splitLayers(sizes: Sizes, file: { tensors: ReadonlyMap<string, ParameterData>; width: unknown }): Map<string, ParameterData> {
+  const { count, width, prefixes, pairsForLayer } = sizes;
+  const { tensors } = file;
   const whole = tensors.get(promptName);
-  const columns = prefixes.length * 2 * width;
-  if (whole?.shape.join() !== [count, columns].join())
+  const fitting = Array.from({ length: pairsForLayer }, (_, i) => (i + 1) * prefixes.length * 2 * width);
+  const columns = fitting.find((size) => whole?.shape.join() === [count, size].join());
+  if (!whole || columns === undefined || file.width !== width)
     throw new CheckpointError(
-      `the adapter does not fit this base model: ${promptName} is ${whole ? `[${whole.shape.join(", ")}]` : "missing"}, this base needs [${count}, ${columns}] (virtual tokens, layers * 2 * key width). Use the base that adapter_config.json names in base_model_name_or_path.`,
+      `the adapter does not fit this base model: ${promptName} is ${whole ? `[${whole.shape.join(", ")}]` : "missing"}, this base needs [${count}, ${fitting.join(" or ")}] (virtual tokens, layers * 2 * key width) with keys of width ${width} (here: ${String(file.width)}). Use the base that adapter_config.json names in base_model_name_or_path.`,
     );
   return new Map(
     prefixes.map((prefix, layer) => {
+      const start = (pairsForLayer * layer * 2 * width) % columns;
       const data = new Float32Array(count * 2 * width);
-      for (let p = 0; p < count; p++)
-        data.set(whole.data.subarray(p * columns + layer * 2 * width, p * columns + (layer + 1) * 2 * width), p * 2 * width);
+      for (let p = 0; p < count; p++) data.set(whole.data.subarray(p * columns + start, p * columns + start + 2 * width), p * 2 * width);
       return [layerName(prefix), { shape: [count, 2 * width], data }];
     }),
   );

@@ -4,8 +4,8 @@ import { lookUp } from "../base/registry.ts";
 import type { Batch, TokenizedExample } from "../data/batch.ts";
 import { makeBatches } from "../data/batches.ts";
 import type { Dataset, SourceRow } from "../data/dataset.ts";
+import { createOptimizer } from "../execution/create-optimizer.ts";
 import { type LoadedModel, openModel, untouched, withoutMethod } from "../execution/loaded-model.ts";
-import { createOptimizerOnGroups } from "../execution/optimizer-on-groups.ts";
 import { SegmentedTrainingEngine } from "../execution/training-engine.ts";
 import type { Method } from "../methods/method.ts";
 import { methods } from "../methods/registry.ts";
@@ -139,13 +139,13 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
     ...(training.dropout > 0 ? [residualDropout(training.dropout)] : []),
     ...(training.neftuneNoiseAlpha > 0 ? [embeddingNoise({ alpha: training.neftuneNoiseAlpha, sequenceLength: maxLength })] : []),
   ];
-  const vectors = store.groups;
-  const optimizerOnGroups = await createOptimizerOnGroups({ backend, optimizer, config: config.optimizer, groups: vectors });
+  const { trained } = store;
+  const trainedOptimizer = await createOptimizer({ backend, optimizer, config: config.optimizer, store });
   const engineOptions = {
     ...{ backend, model, method: loaded.method, regularisers, store },
     ...{ objective, objectiveConfig: config.objective, reference, referenceTop: teacherCache?.predictions },
     activationCheckpointing: training.activationCheckpointing,
-    optimizer: optimizerOnGroups,
+    optimizer: trainedOptimizer,
   };
   const engine = new SegmentedTrainingEngine(engineOptions);
 
@@ -162,9 +162,9 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
     );
   const stepsPerEpoch = Math.ceil(batchesForEpoch(0).length / gradientAccumulationSteps);
   const totalSteps = training.maxSteps ?? Math.max(1, Math.round((training.epochs ?? 1) * stepsPerEpoch));
-  const average = training.average && createWeightAverage({ vectors, config: training.average, totalSteps });
-  const writeTo = average ? average.writeTo : optimizerOnGroups.writeEvaluationWeights;
-  if (average && optimizerOnGroups.writeEvaluationWeights)
+  const average = training.average && createWeightAverage({ trained, config: training.average, totalSteps });
+  const writeTo = average ? average.writeTo : trainedOptimizer.writeEvaluationWeights;
+  if (average && trainedOptimizer.writeEvaluationWeights)
     throw new ConfigError(`training.average: ${optimizer.name} averages the weights by itself. Leave training.average out.`);
   const sizes = [...store.parameters.values()].map(({ spec, gradient }) => ({
     length: spec.shape.reduce((product, n) => product * n, 1),
@@ -174,7 +174,7 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
     base: virtual === 0 || earlier?.adapter ? { loaded, engine } : withoutVirtualTokens(),
     ...{ task, loaded, engine, train, validation, heldOut, dataFiles: rows.files, totalSteps, maxLength, batchesForEpoch, earlierHeldOut },
     ...{ teacherCache, writing },
-    ...{ average, evaluationWeights: writeTo && createEvaluationWeights({ vectors, writeTo }) },
+    ...{ average, evaluationWeights: writeTo && createEvaluationWeights({ trained, writeTo }) },
     lineage: earlier?.lineage ?? [],
     createPenalties: async () =>
       config.update

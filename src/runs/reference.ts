@@ -20,7 +20,10 @@ export async function openReference(
   { loaded, environment }: { loaded: LoadedModel; environment: RunEnvironment },
 ): Promise<ReferenceModel> {
   const { teacher, teacherAdapter } = objective as unknown as TeacherConfig;
-  if (teacher === "start") return snapshot(loaded);
+  if (teacher === "start") {
+    await loaded.store.trained.onHost();
+    return snapshot(loaded);
+  }
   const opened = await openModel({
     folder: await environment.openModelFolder(teacher),
     backend: loaded.backend,

@@ -284,6 +284,7 @@ async function writeModel({
   config: RunConfig;
   environment: RunEnvironment;
 }): Promise<void> {
+  await loaded.store.trained.onHost();
   const content = loaded.method.adapter
     ? { name: "adapter", files: encodeAdapter({ store: loaded.store, method: loaded.method, baseModel: config.model, base: loaded.base }) }
     : {

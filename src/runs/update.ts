@@ -53,16 +53,16 @@ export async function createPenalties(
     seed: number;
   },
 ): Promise<WeightPenalty[]> {
-  const vectors = store.groups;
+  const { trained } = store;
   const penalties: WeightPenalty[] = [];
-  if (l2sp > 0) penalties.push(createWeightPenalty({ vectors, strength: l2sp }));
+  if (l2sp > 0) penalties.push(await createWeightPenalty({ trained, strength: l2sp }));
   if (ewc) {
     const chosen = createRandom(seed)
       .shuffle([...earlier])
       .slice(0, ewc.documents);
     const importance = await estimateFisher({
       engine,
-      vectors,
+      trained,
       documents: chosen.map((example) =>
         collate(
           documentsOf(example).map((document) => [document]),
@@ -70,7 +70,7 @@ export async function createPenalties(
         ),
       ),
     });
-    penalties.push(createWeightPenalty({ vectors, strength: ewc.strength, importance }));
+    penalties.push(await createWeightPenalty({ trained, strength: ewc.strength, importance }));
   }
   return penalties;
 }

@@ -12,7 +12,24 @@ import type { ProjectedOptions } from "./ops/projected-log-sum-exp.ts";
 import { splitAs } from "./ops/row-groups.ts";
 import { dimsEqual, multiplyDims, type Shape, shapesEqual, sizeOf } from "./shape.ts";
 
-const { add, broadcastTo, cast, concat, constant, div, erf, exp, gather, greaterOrEqual, joinGroups, matmul, mul, neg } = ops;
+const {
+  add,
+  broadcastTo,
+  cast,
+  collectRows,
+  concat,
+  constant,
+  dealRows,
+  div,
+  erf,
+  exp,
+  gather,
+  greaterOrEqual,
+  joinGroups,
+  matmul,
+  mul,
+  neg,
+} = ops;
 const { reduceSum, reshape, rotaryEmbedding, scatterAddRows, sigmoid, softmax, split, sub, tanh, transpose, where, zeros } = ops;
 
 export interface GradientContext {
@@ -192,6 +209,13 @@ export const gradientRules: Readonly<Record<string, GradientRule>> = {
   gather: ({ inputs: [table, indices], outputGradients: [g] }) => [scatterAddRows(indices!, g!, table!.shape[0]!), undefined],
   topK: noGradient,
   groupRows: noGradient,
+  dealRows({ node, inputs: [x, order, places], outputGradients: [g] }) {
+    const copies = node.attributes.copies as number;
+    return [collectRows(g!, { order: order!, places: places!, copies, rows: x!.shape[0]! }), undefined, undefined];
+  },
+  collectRows({ node, inputs: [, order, places], outputGradients: [g] }) {
+    return [dealRows(g!, { order: order!, places: places!, copies: node.attributes.copies as number }), undefined, undefined];
+  },
   splitGroups({ inputs: [x, sizes], outputs, outputGradients }) {
     const pieces = outputs.map((output, i) => outputGradients[i] ?? zeros(output.graph, output.shape));
     return [joinGroups(pieces, { sizes: sizes!, rows: x!.shape[0]! }), undefined];

@@ -82,17 +82,17 @@ const freshState: TrainerState = {
 export async function trainSupervised(options: SupervisedOptions): Promise<TrainingOutcome> {
   const { engine, totalSteps, events, checkpoints, average } = options;
   let state = options.start?.trainer ?? freshState;
-  const restore = (checkpoint: TrainingCheckpoint): void => {
-    engine.writeState(checkpoint.engine);
+  const restore = async (checkpoint: TrainingCheckpoint): Promise<void> => {
+    await engine.writeState(checkpoint.engine);
     if (checkpoint.average) average?.writeState(checkpoint.average);
   };
-  if (options.start) restore(options.start);
+  if (options.start) await restore(options.start);
   let batches = options.batchesForEpoch(state.epoch);
   let status: TrainingOutcome["status"] = "completed";
   let savedStep = options.start ? state.step : -1;
   const save = async (isBest: boolean): Promise<void> => {
     if (!checkpoints || (savedStep === state.step && !isBest)) return;
-    await checkpoints.save({ trainer: state, engine: engine.readState(), average: average?.readState() });
+    await checkpoints.save({ trainer: state, engine: await engine.readState(), average: average?.readState() });
     savedStep = state.step;
   };
 
@@ -103,7 +103,7 @@ export async function trainSupervised(options: SupervisedOptions): Promise<Train
     }
     const micro = batches.slice(state.batchIndex, state.batchIndex + options.gradientAccumulationSteps);
     const result = await takeStep(options, { state, micro });
-    average?.add(state.step + 1);
+    await average?.add(state.step + 1);
     state = {
       ...state,
       step: state.step + 1,
@@ -132,7 +132,7 @@ export async function trainSupervised(options: SupervisedOptions): Promise<Train
   await save(false);
 
   if (status !== "interrupted" && checkpoints && state.best && state.best.step !== state.step) {
-    restore(await checkpoints.read(state.best.step));
+    await restore(await checkpoints.read(state.best.step));
     events.onNotice?.(`restored the best checkpoint, step ${state.best.step} (validation loss ${state.best.loss.toFixed(4)})`);
   }
   if (status !== "interrupted") await options.evaluationWeights?.enter();
@@ -149,7 +149,8 @@ async function takeStep(options: SupervisedOptions, { state, micro }: { state: T
     lossSum += result.lossSum;
   }
   const loss = lossSum / targets;
-  const penalties = (options.penalties ?? []).map((penalty) => penalty.addGradients());
+  const penalties: number[] = [];
+  for (const penalty of options.penalties ?? []) penalties.push(await penalty.addGradients());
   const gradientNorm = await engine.gradientNorm();
   const learningRate = options.learningRateAt(state.step) * state.plateauFactor;
   if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm)) {
@@ -171,7 +172,7 @@ async function takeStep(options: SupervisedOptions, { state, micro }: { state: T
 async function evaluateAndJudge(options: SupervisedOptions, state: TrainerState): Promise<TrainerState> {
   await options.evaluationWeights?.enter();
   const { loss, tokenAccuracy } = await evaluateLoss(options.engine, options.validation);
-  options.evaluationWeights?.leave();
+  await options.evaluationWeights?.leave();
   const minDelta = options.earlyStopping?.minDelta ?? 0;
   const isBest = state.best === null || loss < state.best.loss - minDelta;
   options.events.onEvaluation?.({ step: state.step, loss, tokenAccuracy, isBest });

@@ -5,7 +5,7 @@
  * As torch.optim.swa_utils.AveragedModel: the first weights that go in are copied.
  */
 import { z } from "zod";
-import type { TrainedVector } from "./weight-penalty.ts";
+import type { TrainedVectors } from "../execution/trained-tensors.ts";
 
 export const weightAverageSchema = z.discriminatedUnion("name", [
   z.strictObject({
@@ -30,22 +30,22 @@ export type WeightAverageConfig = z.output<typeof weightAverageSchema>;
 export interface WeightAverage {
   readonly sizeBytes: number;
   /** Takes in the weights of now. @param step steps done */
-  add(step: number): void;
+  add(step: number): Promise<void>;
   /** Writes the average into vectors of the sizes of those given; the weights themselves while nothing is averaged yet. */
-  writeTo(vectors: readonly Float32Array[]): void;
+  writeTo(vectors: readonly Float32Array[]): Promise<void>;
   /** Views of the live state. */
   readState(): ReadonlyMap<string, Float32Array>;
   writeState(state: ReadonlyMap<string, Float32Array>): void;
 }
 
 export interface WeightAverageOptions {
-  readonly vectors: readonly Pick<TrainedVector, "parameters">[];
+  readonly trained: Pick<TrainedVectors, "sizes" | "read">;
   readonly config: WeightAverageConfig;
   readonly totalSteps: number;
 }
 
-export function createWeightAverage({ vectors, config, totalSteps }: WeightAverageOptions): WeightAverage {
-  const averages = vectors.map(({ parameters }) => new Float32Array(parameters.length));
+export function createWeightAverage({ trained, config, totalSteps }: WeightAverageOptions): WeightAverage {
+  const averages = trained.sizes.map((size) => new Float32Array(size));
   let count = 0;
   const takes = (step: number): boolean => {
     if (config.name === "ema") return true;
@@ -56,13 +56,16 @@ export function createWeightAverage({ vectors, config, totalSteps }: WeightAvera
     new Map([["count", Float32Array.of(count)], ...averages.map((average, i) => [String(i), average] as const)]);
   return {
     sizeBytes: averages.reduce((sum, { byteLength }) => sum + byteLength, 0),
-    add(step) {
+    async add(step) {
       if (!takes(step)) return;
       const share = count === 0 ? 1 : config.name === "ema" ? 1 - config.decay : 1 / (count + 1);
-      for (const [v, { parameters }] of vectors.entries()) moveToward(averages[v]!, parameters, share);
+      for (const [v, parameters] of (await trained.read()).entries()) moveToward(averages[v]!, parameters, share);
       count++;
     },
-    writeTo: (into) => into.forEach((vector, v) => vector.set(count === 0 ? vectors[v]!.parameters : averages[v]!)),
+    async writeTo(into) {
+      const from = count === 0 ? await trained.read() : averages;
+      for (const [v, vector] of into.entries()) vector.set(from[v]!);
+    },
     readState: state,
     writeState(saved) {
       for (const [name, vector] of state()) vector.set(saved.get(name)!);
@@ -81,24 +84,24 @@ export interface EvaluationWeights {
   /** Puts them in place. Nothing is trained or saved for resuming until `leave`. */
   enter(): Promise<void>;
   /** Puts the trained weights back, to the last bit. */
-  leave(): void;
+  leave(): Promise<void>;
 }
 
 /** Between steps the gradients are empty, so they hold the trained weights meanwhile and no memory is needed. */
 export function createEvaluationWeights({
-  vectors,
+  trained,
   writeTo,
 }: {
-  vectors: readonly TrainedVector[];
-  writeTo(vectors: readonly Float32Array[]): void | Promise<void>;
+  trained: Pick<TrainedVectors, "onHost">;
+  writeTo(vectors: readonly Float32Array[]): Promise<void>;
 }): EvaluationWeights {
   return {
     async enter() {
-      await writeTo(vectors.map(({ gradients }) => gradients));
-      for (const { parameters, gradients } of vectors) exchange(parameters, gradients);
+      await writeTo((await trained.onHost()).map(({ gradients }) => gradients));
+      for (const { parameters, gradients } of await trained.onHost()) exchange(parameters, gradients);
     },
-    leave() {
-      for (const { parameters, gradients } of vectors) {
+    async leave() {
+      for (const { parameters, gradients } of await trained.onHost()) {
         parameters.set(gradients);
         gradients.fill(0);
       }

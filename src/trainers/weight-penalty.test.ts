@@ -7,28 +7,34 @@ const vector = (...parameters: number[]) => ({
   gradients: new Float32Array(parameters.length),
 });
 
+/** Vectors that are in the host's memory anyway. */
+const held = (...vectors: ReturnType<typeof vector>[]) => ({
+  sizes: vectors.map(({ parameters }) => parameters.length),
+  onHost: async () => vectors,
+});
+
 describe("createWeightPenalty", () => {
-  it("pulls by strength times distance, and adds to gradients that are there", () => {
+  it("pulls by strength times distance, and adds to gradients that are there", async () => {
     const [a, b] = [vector(1, 2), vector(3)];
-    const penalty = createWeightPenalty({ vectors: [a, b], strength: 2 });
-    expect(penalty.addGradients()).toBe(0);
+    const penalty = await createWeightPenalty({ trained: held(a, b), strength: 2 });
+    expect(await penalty.addGradients()).toBe(0);
     a.parameters.set([1.5, 2]);
     b.parameters.set([2]);
     b.gradients.set([10]);
-    expect(penalty.addGradients()).toBe(0.25 + 1);
+    expect(await penalty.addGradients()).toBe(0.25 + 1);
     expect([...a.gradients, ...b.gradients]).toEqual([1, 0, 8]);
   });
 
-  it("pulls harder where the importance is greater; its gradient is the slope of its value", () => {
+  it("pulls harder where the importance is greater; its gradient is the slope of its value", async () => {
     const x = vector(0, 0);
-    const penalty = createWeightPenalty({ vectors: [x], strength: 3, importance: [Float32Array.of(4, 0)] });
-    const valueAt = (first: number): number => {
+    const penalty = await createWeightPenalty({ trained: held(x), strength: 3, importance: [Float32Array.of(4, 0)] });
+    const valueAt = (first: number): Promise<number> => {
       x.parameters.set([first, 5]);
       x.gradients.fill(0);
       return penalty.addGradients();
     };
-    const slope = (valueAt(1.25) - valueAt(0.75)) / 0.5;
-    expect(valueAt(1)).toBe(6);
+    const slope = ((await valueAt(1.25)) - (await valueAt(0.75))) / 0.5;
+    expect(await valueAt(1)).toBe(6);
     expect([...x.gradients]).toEqual([slope, 0]);
   });
 });
@@ -50,7 +56,7 @@ describe("estimateFisher", () => {
     };
     const example = { inputIds: Int32Array.of(1, 2), labels: Int32Array.of(1, 2) };
     const documents = [collate([[example]]), collate([[example]])];
-    const [fisher] = await estimateFisher({ engine, vectors: [x], documents });
+    const [fisher] = await estimateFisher({ engine, trained: held(x), documents });
     expect([...fisher!]).toEqual([5, 2]);
     expect([...x.gradients]).toEqual([0, 0]);
   });

@@ -7,32 +7,27 @@
  */
 import type { Batch } from "../data/batch.ts";
 import type { TrainingEngine } from "../execution/engine.ts";
-
-/** A flat vector of trained parameters with its gradients, as the parameter store holds them. */
-export interface TrainedVector {
-  readonly parameters: Float32Array;
-  readonly gradients: Float32Array;
-}
+import type { TrainedVectors } from "../execution/trained-tensors.ts";
 
 export interface WeightPenalty {
   /** Adds the penalty's gradient to the accumulators. @returns the penalty, in nats like the loss beside it */
-  addGradients(): number;
+  addGradients(): Promise<number>;
 }
 
 export interface WeightPenaltyOptions {
-  readonly vectors: readonly TrainedVector[];
+  readonly trained: Pick<TrainedVectors, "onHost">;
   readonly strength: number;
   /** F for each vector; ones where absent, which is L2-SP. */
   readonly importance?: readonly Float32Array[];
 }
 
 /** A pull toward the values of now. */
-export function createWeightPenalty({ vectors, strength, importance }: WeightPenaltyOptions): WeightPenalty {
-  const anchors = vectors.map(({ parameters }) => parameters.slice());
+export async function createWeightPenalty({ trained, strength, importance }: WeightPenaltyOptions): Promise<WeightPenalty> {
+  const anchors = (await trained.onHost()).map(({ parameters }) => parameters.slice());
   return {
-    addGradients() {
+    async addGradients() {
       let sum = 0;
-      for (const [v, { parameters, gradients }] of vectors.entries()) {
+      for (const [v, { parameters, gradients }] of (await trained.onHost()).entries()) {
         const [anchor, weights] = [anchors[v]!, importance?.[v]];
         for (let i = 0; i < parameters.length; i++) {
           const distance = parameters[i]! - anchor[i]!;
@@ -49,17 +44,17 @@ export function createWeightPenalty({ vectors, strength, importance }: WeightPen
 /** The diagonal of the empirical Fisher information on documents. @param documents batches of one document each */
 export async function estimateFisher({
   engine,
-  vectors,
+  trained,
   documents,
 }: {
   engine: Pick<TrainingEngine, "accumulate" | "discardGradients">;
-  vectors: readonly TrainedVector[];
+  trained: Pick<TrainedVectors, "sizes" | "onHost">;
   documents: readonly Batch[];
 }): Promise<Float32Array[]> {
-  const fisher = vectors.map(({ parameters }) => new Float32Array(parameters.length));
+  const fisher = trained.sizes.map((size) => new Float32Array(size));
   for (const document of documents) {
     await engine.accumulate(document, { gradientScale: 1, seed: 0 });
-    for (const [v, { gradients }] of vectors.entries())
+    for (const [v, { gradients }] of (await trained.onHost()).entries())
       for (let i = 0; i < gradients.length; i++) fisher[v]![i]! += gradients[i]! ** 2 / documents.length;
     engine.discardGradients();
   }

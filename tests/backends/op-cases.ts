@@ -237,6 +237,21 @@ export const opCases: Readonly<Record<(typeof ops)[number]["name"], Cases>> = {
     "a group without rows": (c) => Object.values(f.groupRows(c.input([4], { dtype: "int64", values: [2, 0, 2, 0] }), 4)),
     "no rows": (c) => Object.values(f.groupRows(c.input([empty], integers), 3)),
   },
+  dealRows: {
+    copies: (c) => f.dealRows(c.input([2, n]), { ...f.groupRows(c.input([4], { dtype: "int64", values: [2, 0, 2, 1] }), 3), copies: 2 }),
+    numbers: (c) => f.dealRows(c.input([n]), { ...f.groupRows(c.input([n], integers), 3), copies: 1 }),
+    "no rows": (c) => f.dealRows(c.input([empty, 2]), { ...f.groupRows(c.input([empty], integers), 3), copies: 1 }),
+  },
+  collectRows: {
+    copies: (c) =>
+      f.collectRows(c.input([6, m]), {
+        ...f.groupRows(c.input([6], { dtype: "int64", values: [2, 0, 2, 1, 0, 1] }), 3),
+        copies: 3,
+        rows: 2,
+      }),
+    numbers: (c) => f.collectRows(c.input([n]), { ...f.groupRows(c.input([n], integers), 3), copies: 1, rows: n }),
+    "no rows": (c) => f.collectRows(c.input([empty, 2]), { ...f.groupRows(c.input([empty], integers), 3), copies: 1, rows: empty }),
+  },
   splitGroups: {
     "into products": (c) => {
       const { sizes } = f.groupRows(c.input([4], { dtype: "int64", values: [2, 0, 2, 0] }), 3);

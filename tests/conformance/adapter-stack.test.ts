@@ -56,7 +56,7 @@ async function forward({ model, method, store }: Awaited<ReturnType<typeof open>
   };
   const positionIds = Int32Array.from(rows.flatMap((row) => row.map((_, t) => t)));
   const documentIds = Int32Array.from(rows.flatMap((row, b) => row.map(() => b)));
-  const blockContext = await new BatchContexts(model, backend).create({ batchSize, tokens, documentIds, positionIds }, 1);
+  const blockContext = await new BatchContexts(model, backend.compile).create({ batchSize, tokens, documentIds, positionIds }, 1);
   const dims = [batchSize, tokens];
   const embedded = await run(buildEmbedding(context), {
     inputIds: int64(Int32Array.from(rows.flat()), dims),

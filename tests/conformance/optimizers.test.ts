@@ -2,7 +2,8 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { referenceBackend } from "../../src/backends/reference.ts";
-import { createOptimizerOnGroups, type OptimizerState } from "../../src/execution/optimizer-on-groups.ts";
+import { createOptimizerOnGroups } from "../../src/execution/optimizer-on-groups.ts";
+import type { OptimizerState } from "../../src/execution/optimizer-state.ts";
 import type { ParameterGroup } from "../../src/execution/parameter-store.ts";
 import type { Optimizer } from "../../src/optimizers/optimizer.ts";
 import { optimizers } from "../../src/optimizers/registry.ts";
@@ -197,14 +198,14 @@ describe("averages of the weights", () => {
   it.each([
     { name: "ema-0.9", config: { name: "ema" as const, decay: 0.9 } },
     { name: "swa", config: { name: "swa" as const, startRatio: 0, every: 1 } },
-  ])("$name equals torch's AveragedModel", ({ name, config }) => {
+  ])("$name equals torch's AveragedModel", async ({ name, config }) => {
     const parameters = new Float32Array(6);
-    const average = createWeightAverage({ vectors: [{ parameters }], config, totalSteps: 10 });
+    const average = createWeightAverage({ trained: { sizes: [6], read: async () => [parameters] }, config, totalSteps: 10 });
     const found = new Float32Array(6);
     for (const [i, expected] of cases[name]!.entries()) {
       parameters.set(weights[i]!);
-      average.add(i + 1);
-      average.writeTo([found]);
+      await average.add(i + 1);
+      await average.writeTo([found]);
       expectClose(found, expected, 1e-6);
     }
   });

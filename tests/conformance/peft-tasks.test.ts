@@ -65,8 +65,10 @@ describe.each(readdirSync(`${reference}peft-tasks`))("%s", (name) => {
     const byFileName = new Map(
       [...store.parameters.values()].map((parameter) => [method.adapter!.fileName(parameter.spec.name), parameter]),
     );
-    // A prompt that an encoder made comes without it, so what PEFT goes on to train is not in the file.
-    const steps = name.endsWith("p-tuning") ? expected.lossBeforeStep.slice(0, 1) : expected.lossBeforeStep;
+    // A prompt that an encoder made comes without it, so what PEFT goes on to train is not in the file. And of an encoder-decoder with an
+    // even number of layers it goes on to train one prefix for two of them, where each has its own here.
+    const isReadOnly = name.endsWith("p-tuning") || name === "bart-prefix-tuning";
+    const steps = isReadOnly ? expected.lossBeforeStep.slice(0, 1) : expected.lossBeforeStep;
     for (const [step, loss] of steps.entries()) {
       const { lossSum, tokens } = await engine.accumulate(batch, { gradientScale: 1 / batch.targetLabels.length, seed: 0 });
       expect(Math.abs(lossSum / tokens - loss), `loss before step ${step + 1}`).toBeLessThan(2e-5);

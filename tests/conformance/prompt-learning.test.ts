@@ -118,10 +118,9 @@ describe("virtual tokens", () => {
     expect(await meanLoss(opened, batch)).toBe(await meanLoss(opened, batch));
   });
 
-  it("a prefix that PEFT made for an encoder-decoder is refused: its layers share what they have of their own here", () => {
-    expect(() => prefixTuning.fromPeft({ peft_type: "PREFIX_TUNING", num_virtual_tokens: 3, num_transformer_submodules: 2 })).toThrow(
-      /num_transformer_submodules 2: PEFT gives several layers of an encoder-decoder one and the same prefix/,
-    );
+  it("a prefix of an encoder-decoder that no layer would get in PEFT is refused", () => {
+    const config = { task_type: "SEQ_2_SEQ_LM", num_virtual_tokens: 3, num_transformer_submodules: 1 };
+    expect(() => prefixTuning.fromPeft(config)).toThrow(/num_transformer_submodules 1 for SEQ_2_SEQ_LM; expected 2/);
   });
 
   it("prompt tuning starts as words, as a text, or as noise", async () => {

@@ -6,7 +6,7 @@ import { createRandom } from "../../src/base/random.ts";
 import { lookUp } from "../../src/base/registry.ts";
 import type { Batch } from "../../src/data/batch.ts";
 import { weightsOf } from "../../src/execution/checkpoint-weights.ts";
-import { createOptimizerOnGroups } from "../../src/execution/optimizer-on-groups.ts";
+import { createOptimizer } from "../../src/execution/create-optimizer.ts";
 import { loadParameters } from "../../src/execution/parameter-store.ts";
 import { openQuantisedBase, type QuantisedCache, type QuantizationConfig } from "../../src/execution/quantised-base.ts";
 import type { ReferenceModel } from "../../src/execution/reference-model.ts";
@@ -72,15 +72,15 @@ export async function openTinyModel(options: OpenOptions) {
     storable: on.storable,
     grouping: createGrouping(config),
   });
-  const optimizerOnGroups = await createOptimizerOnGroups({ backend: on, optimizer, config, groups: store.groups });
+  const trainedOptimizer = await createOptimizer({ backend: on, optimizer, config, store });
   const engine = new SegmentedTrainingEngine({
     ...{ backend: on, model, method, regularisers: [], store, activationCheckpointing },
     ...{ objective: objective.objective, objectiveConfig: objective.config },
     reference: options.reference?.({ model, method, store }),
     referenceTop: options.referenceTop,
-    optimizer: optimizerOnGroups,
+    optimizer: trainedOptimizer,
   });
-  return { checkpoint, model, method, store, optimizerOnGroups, engine };
+  return { checkpoint, model, method, store, trainedOptimizer, engine };
 }
 
 /** Rows of equal length, one document each, every next token supervised. */

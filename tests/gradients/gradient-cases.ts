@@ -185,6 +185,17 @@ export const gradientCases: Readonly<Record<string, OpGradient>> = {
       },
     },
   },
+  dealRows: {
+    cases: {
+      copies: (c, { n, m }) => f.dealRows(c.operand([n, m]), { ...f.groupRows(c.indices([multiplyDims(n, 2)], 3), 3), copies: 2 }),
+    },
+  },
+  collectRows: {
+    cases: {
+      copies: (c, { n, m }) =>
+        f.collectRows(c.operand([multiplyDims(n, 2), m]), { ...f.groupRows(c.indices([multiplyDims(n, 2)], 3), 3), copies: 2, rows: n }),
+    },
+  },
   joinGroups: {
     cases: {
       "all groups": (c, { n, m }) => {

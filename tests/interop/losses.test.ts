@@ -112,7 +112,8 @@ const cases: readonly (readonly [base: string, method: string, config: object])[
     [path, "lora", { rank: 2, targetModules: ".*experts.*", initLoraWeights: "pissa" }],
   ]),
   [llama, "prefix-tuning", virtual],
-  [bert, "prefix-tuning", virtual], // of encoder-decoders: see methods/prefix-tuning.ts
+  [bert, "prefix-tuning", virtual],
+  ...["t5", "t5-gated", "mt5", "bart"].map((name): [string, string, object] => [`encoder-decoders/${name}`, "prefix-tuning", virtual]),
   [llama, ...newTokens],
   ["families/llama-tied", ...newTokens],
   // Beside trained tokens PEFT keeps no head for labels, and it leaves out the bias of a head that is tied to them, such as BERT's.

@@ -8,8 +8,8 @@ import { join } from "node:path";
 import type { Backend } from "../../src/backends/backend.ts";
 import { ConfigError, UnsupportedError } from "../../src/base/errors.ts";
 import { makeBatches } from "../../src/data/batches.ts";
+import { createOptimizer } from "../../src/execution/create-optimizer.ts";
 import { openModel } from "../../src/execution/loaded-model.ts";
-import { createOptimizerOnGroups } from "../../src/execution/optimizer-on-groups.ts";
 import { SegmentedTrainingEngine } from "../../src/execution/training-engine.ts";
 import type { Method } from "../../src/methods/method.ts";
 import { createModel } from "../../src/models/families/registry.ts";
@@ -102,8 +102,8 @@ export async function runCell({ family, task, method, backend }: Cell): Promise<
     ...{ backend, model, method: loaded.method, regularisers: [], store, activationCheckpointing: "none" },
     objective: task.objective ?? causalLm,
     objectiveConfig: task.objective ? { name: task.objective.name } : { name: "causal-lm", labelSmoothing: 0 },
-    optimizer: await createOptimizerOnGroups({
-      ...{ backend, optimizer: adamw, groups: store.groups },
+    optimizer: await createOptimizer({
+      ...{ backend, optimizer: adamw, store },
       config: adamw.configSchema.parse({ name: "adamw" }),
     }),
   });

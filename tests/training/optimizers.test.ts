@@ -34,21 +34,21 @@ interface Setting {
 }
 
 async function run(name: string, { optimizer, average: config, stopAt }: Setting & { stopAt?: number }) {
-  const { engine, store, optimizerOnGroups } = await openTinyModel({
+  const { engine, store, trainedOptimizer } = await openTinyModel({
     ...{ folder: `${reference}families/llama`, attach: (target) => full.attach(target), optimizer },
   });
   const [losses, evaluations]: [number[], number[]] = [[], []];
   const checkpoints = createCheckpointStore({ shelf: createFolderShelf(join(folder, name)), keepLast: 2 });
   const stop = new AbortController();
-  const vectors = store.groups;
+  const { trained } = store;
   const totalSteps = 12;
-  const average = config && createWeightAverage({ vectors, config, totalSteps });
-  const writeTo = average ? average.writeTo : optimizerOnGroups.writeEvaluationWeights;
+  const average = config && createWeightAverage({ trained, config, totalSteps });
+  const writeTo = average ? average.writeTo : trainedOptimizer.writeEvaluationWeights;
   const outcome = await trainSupervised({
     ...{ engine, batchesForEpoch, validation, totalSteps, gradientAccumulationSteps: 1, maxGradNorm: 1 },
     ...{ learningRateAt: (step) => optimizer.learningRate * Math.min(1, (step + 1) / 3), seed: 3, evalEvery: 2, saveEvery: 3, checkpoints },
     ...{ start: await checkpoints.latest(), signal: stop.signal, average },
-    evaluationWeights: writeTo && createEvaluationWeights({ vectors, writeTo }),
+    evaluationWeights: writeTo && createEvaluationWeights({ trained, writeTo }),
     events: {
       onStep({ step, loss }) {
         losses.push(loss);

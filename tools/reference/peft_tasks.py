@@ -16,8 +16,8 @@ RECIPE = (
 )
 STEPS = 4
 # PEFT 0.21 keeps a reference to this method of generation, which transformers 5 renamed; nothing here generates.
-transformers.T5ForConditionalGeneration._prepare_encoder_decoder_kwargs_for_generation = None
-BERT, T5 = "label-heads/bert-single", "encoder-decoders/t5"
+transformers.GenerationMixin._prepare_encoder_decoder_kwargs_for_generation = None
+BERT, T5, BART = "label-heads/bert-single", "encoder-decoders/t5", "encoder-decoders/bart"
 
 # name: (base, config)
 CASES = {
@@ -31,6 +31,9 @@ CASES = {
     "t5-ia3": (T5, IA3Config(task_type="SEQ_2_SEQ_LM", target_modules=["k", "v", "wo"], feedforward_modules=["wo"])),
     "t5-prompt-tuning": (T5, PromptTuningConfig(task_type="SEQ_2_SEQ_LM", num_virtual_tokens=3)),
     "t5-p-tuning": (T5, PromptEncoderConfig(task_type="SEQ_2_SEQ_LM", num_virtual_tokens=3, encoder_hidden_size=16)),
+    # Left alone, PEFT counts the layers of the encoder, and takes the width of the model for that of the keys.
+    "t5-prefix-tuning": (T5, PrefixTuningConfig(task_type="SEQ_2_SEQ_LM", num_virtual_tokens=3, num_layers=3, token_dim=18)),
+    "bart-prefix-tuning": (BART, PrefixTuningConfig(task_type="SEQ_2_SEQ_LM", num_virtual_tokens=3)),
 }
 
 
@@ -47,9 +50,9 @@ def padded(rows, value):
 
 def batch_of(base):
     reference = json.loads((ROOT / base / "reference.json").read_text())
-    if base == T5:
-        input_ids = padded(reference["sourceIds"], 0)
-        return dict(input_ids=input_ids, attention_mask=(input_ids != 0).long(), labels=padded(reference["labels"], -100))
+    if base != BERT:
+        masks = padded([[1] * len(row) for row in reference["sourceIds"]], 0)
+        return dict(input_ids=padded(reference["sourceIds"], 0), attention_mask=masks, labels=padded(reference["labels"], -100))
     input_ids = padded(reference["inputIds"], 0)
     return dict(input_ids=input_ids, attention_mask=(input_ids != 0).long(), labels=torch.tensor(reference["labels"]))
 

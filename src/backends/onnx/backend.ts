@@ -1,11 +1,10 @@
 /** Runs graphs with ONNX Runtime. */
-import type { InferenceSession, Tensor as OnnxTensor } from "onnxruntime-common";
-import type { TensorType } from "../../tensor/graph.ts";
-import { type Backend, CompiledGraphCache, type Executable, type HostTensor } from "../backend.ts";
+import type { InferenceSession } from "onnxruntime-common";
+import { type Backend, CompiledGraphCache, type Executable } from "../backend.ts";
 import { type DeviceName, deviceNamed } from "../registry.ts";
 import { compileElementLoop } from "../wasm/element-loop.ts";
 import { createDeviceMemory } from "./device-memory.ts";
-import { type OnnxRuntime, openSession, type SessionRequest } from "./session.ts";
+import { fromTensor, type OnnxRuntime, openSession, type SessionRequest } from "./session.ts";
 
 export interface OnnxBackendOptions {
   readonly runtime: OnnxRuntime;
@@ -74,11 +73,4 @@ async function createExecutable(request: SessionRequest): Promise<Executable> {
     },
     dispose: session.dispose,
   };
-}
-
-function fromTensor({ data, dims }: OnnxTensor, { dtype }: TensorType): HostTensor {
-  const array = data as HostTensor["data"];
-  // Where JavaScript has a Float16Array the runtime returns one; its bits are what we hold.
-  const bits = dtype === "float16" && !(array instanceof Uint16Array);
-  return { dtype, dims, data: bits ? new Uint16Array(array.buffer, array.byteOffset, array.length) : array };
 }

@@ -251,16 +251,35 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
     emitter.emit("TopK", [x!, k], { outputs: [emitter.fresh(), outputs[0]!], attributes: { axis: -1 } });
   },
 
-  groupRows({ node, emitter, inputs: [groupOf], outputs: [order, sizes] }) {
+  groupRows({ node, emitter, inputs: [groupOf], outputs: [order, sizes, places] }) {
     // Numbers that sort by group first and by row second, so that all differ.
     const [size] = node.inputs[0]!.shape as [Dim];
     const rows = emitter.size(size);
     const keys = emitter.emit("Add", [emitter.emit("Mul", [groupOf!, rows]), emitRange(emitter, size)]);
     emitter.emit("TopK", [keys, rows], { outputs: [emitter.fresh(), order!], attributes: { axis: 0, largest: 0 } });
+    emitter.emit("TopK", [order!, rows], { outputs: [emitter.fresh(), places!], attributes: { axis: 0, largest: 0 } });
     const groups = emitter.int64s([...Array(node.attributes.groups as number).keys()]);
     const isOf = emitter.emit("Equal", [emitter.emit("Unsqueeze", [groupOf!, emitter.int64s([1])]), groups]);
     const counted = emitter.emit("Cast", [isOf], { attributes: { to: onnxDataType.int64 } });
     emitter.emit("ReduceSum", [counted, emitter.int64s([0])], { outputs: [sizes!], attributes: { keepdims: 0 } });
+  },
+
+  dealRows({ node, emitter, inputs: [x, order], outputs }) {
+    const copies = node.attributes.copies as number;
+    const rows = copies === 1 ? order! : emitter.emit("Div", [order!, emitConstant(emitter, copies, "int64")]);
+    emitter.emit("Gather", [x!, rows], { outputs, attributes: { axis: 0 } });
+  },
+
+  collectRows({ node, emitter, inputs: [x, , places], outputs }) {
+    const { copies, rows } = node.attributes as { copies: number; rows: Dim };
+    if (copies === 1) {
+      emitter.emit("Gather", [x!, places!], { outputs, attributes: { axis: 0 } });
+      return;
+    }
+    const { shape } = node.inputs[0]!;
+    const inOrder = emitter.emit("Gather", [x!, places!], { attributes: { axis: 0 } });
+    const copiesOf = emitter.reshape(inOrder, { from: shape, to: [rows, copies, ...shape.slice(1)] });
+    emitter.emit("ReduceSum", [copiesOf, emitter.int64s([1])], { outputs, attributes: { keepdims: 0 } });
   },
 
   splitGroups({ node, emitter, inputs: [x, sizes], outputs }) {

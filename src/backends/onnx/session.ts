@@ -93,3 +93,11 @@ export async function openSession({
     dispose: () => session.release(),
   };
 }
+
+/** A result that the runtime put into the host's memory. */
+export function fromTensor({ data, dims }: OnnxTensor, { dtype }: TensorType): HostTensor {
+  const array = data as HostTensor["data"];
+  // Where JavaScript has a Float16Array the runtime returns one; its bits are what we hold.
+  const bits = dtype === "float16" && !(array instanceof Uint16Array);
+  return { dtype, dims, data: bits ? new Uint16Array(array.buffer, array.byteOffset, array.length) : array };
+}

@@ -8,6 +8,8 @@ import type { Value } from "../../tensor/graph.ts";
 import {
   add,
   broadcastTo,
+  collectRows,
+  dealRows,
   div,
   gather,
   groupRows,
@@ -16,11 +18,11 @@ import {
   range,
   reduceSum,
   reshape,
-  scatterAddRows,
   softmax,
   splitGroups,
   topK,
 } from "../../tensor/ops/index.ts";
+import type { RowOrder } from "../../tensor/ops/row-groups.ts";
 import { multiplyDims } from "../../tensor/shape.ts";
 import type { BareWeight, SegmentBuilder } from "../segment-builder.ts";
 import type { Activation } from "./activations.ts";
@@ -57,23 +59,23 @@ export function sparseExperts(options: SparseExpertsOptions): (build: SegmentBui
   return (build, x) => {
     const tokens = multiplyDims(x.shape[0]!, x.shape[1]!);
     const rows = reshape(x, [tokens, C]);
-    const { tokenOf, shares, sizes } = route(build, rows, options);
+    const { shares, sizes, dealt } = route(build, rows, options);
     const linears = (pieces: readonly Value[], part: 0 | 1 | 2): Value => {
       const outFeatures = part === 2 ? C : I;
       const made = pieces.map((input, e) => build.linear({ name: names[e]![part], input, outFeatures, bare: bare(e, part) }));
       return joinGroups(made, { sizes, rows: multiplyDims(tokens, expertsPerToken) });
     };
-    const given = splitGroups(gather(rows, tokenOf), sizes);
+    const given = splitGroups(dealRows(rows, dealt), sizes);
     const [gate, up] = [build.graph.keep(linears(given, 0)), build.graph.keep(linears(given, 1))];
     // Shares are multiplied in before the last product, which is linear: their gradient then needs no product of its own.
     const inner = mul(mul(options.activation(gate), up), reshape(shares, [...shares.shape, 1]));
-    return reshape(scatterAddRows(tokenOf, linears(splitGroups(inner, sizes), 2), tokens), x.shape);
+    return reshape(collectRows(linears(splitGroups(inner, sizes), 2), { ...dealt, rows: tokens }), x.shape);
   };
 }
 
 interface Routes {
-  /** Every token once for each of its experts, by expert: int64 [tokens * expertsPerToken]. */
-  readonly tokenOf: Value;
+  /** Every token once for each of its experts, by expert. */
+  readonly dealt: RowOrder & { readonly copies: number };
   /** How much of that expert's output the token takes, [tokens * expertsPerToken]. */
   readonly shares: Value;
   /** Tokens of every expert, int64 [experts]. */
@@ -87,10 +89,10 @@ function route(build: SegmentBuilder, rows: Value, { numExperts: E, expertsPerTo
   const bare = { parameter: `${options.moduleInMemory}.gate.weight` };
   const logits = graph.keep(build.linear({ name: options.router, input: rows, outFeatures: E, bare }));
   const chosen = reshape(topK(logits, k), [pairs]);
-  const { order, sizes } = groupRows(chosen, E);
+  const { sizes, ...inOrder } = groupRows(chosen, E);
   const tokenOfPair = reshape(broadcastTo(reshape(range(graph, tokens), [tokens, 1]), [tokens, k]), [pairs]);
   const flat = reshape(softmax(logits), [multiplyDims(tokens, E)]);
   const taken = reshape(gather(flat, add(mul(tokenOfPair, E), chosen)), [tokens, k]);
   const shares = options.normalisesShares ? div(taken, reduceSum(taken, [-1], { keepDims: true })) : taken;
-  return { tokenOf: gather(tokenOfPair, order), shares: gather(reshape(shares, [pairs]), order), sizes };
+  return { dealt: { ...inOrder, copies: k }, shares: dealRows(reshape(shares, [pairs]), { ...inOrder, copies: 1 }), sizes };
 }

@@ -16,7 +16,7 @@ export { range } from "./range.ts";
 export { reduceMax, reduceMean, reduceSum } from "./reductions.ts";
 export { reshape } from "./reshape.ts";
 export { rotaryEmbedding } from "./rotary-embedding.ts";
-export { groupRows, joinGroups, splitGroups } from "./row-groups.ts";
+export { collectRows, dealRows, groupRows, joinGroups, splitGroups } from "./row-groups.ts";
 export { logSumExp, softmax } from "./softmax.ts";
 export { topK } from "./top-k.ts";
 export { transpose } from "./transpose.ts";

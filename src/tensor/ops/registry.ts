@@ -30,7 +30,7 @@ import { rangeOp } from "./range.ts";
 import { reduceMaxOp, reduceMeanOp, reduceSumOp } from "./reductions.ts";
 import { reshapeOp } from "./reshape.ts";
 import { rotaryEmbeddingOp } from "./rotary-embedding.ts";
-import { groupRowsOp, joinGroupsOp, splitGroupsOp } from "./row-groups.ts";
+import { collectRowsOp, dealRowsOp, groupRowsOp, joinGroupsOp, splitGroupsOp } from "./row-groups.ts";
 import { logSumExpOp, softmaxOp } from "./softmax.ts";
 import { topKOp } from "./top-k.ts";
 import { transposeOp } from "./transpose.ts";
@@ -44,5 +44,5 @@ export const ops = [
   ...[matmulOp, reduceSumOp, reduceMeanOp, reduceMaxOp, softmaxOp, logSumExpOp, projectedLogSumExpOp],
   ...[rmsNormOp, layerNormOp, rotaryEmbeddingOp],
   ...[reshapeOp, transposeOp, concatOp, splitOp, broadcastToOp, gatherOp, scatterAddRowsOp, dequantizeNf4Op],
-  ...[topKOp, groupRowsOp, splitGroupsOp, joinGroupsOp],
+  ...[topKOp, groupRowsOp, dealRowsOp, collectRowsOp, splitGroupsOp, joinGroupsOp],
 ] as const;

@@ -1,11 +1,12 @@
 /**
  * Rows dealt out to groups whose sizes only the data know, as a router deals tokens to experts: the order that brings the rows
- * of a group together, the cut into one tensor for each group, and the join. Cut and join are each other's gradient.
+ * of a group together, the dealing in that order and the collecting again, the cut into one tensor for each group, and the join.
+ * Dealing and collecting are each other's gradient, as are cut and join.
  * The cut's pieces have named sizes, which its second operand decides.
  */
 import { ShapeError } from "../../base/errors.ts";
 import type { TensorType, Value } from "../graph.ts";
-import { type Dim, dim, dimsEqual, type Shape, showShape } from "../shape.ts";
+import { type Dim, dim, dimsEqual, multiplyDims, type Shape, showShape } from "../shape.ts";
 import { count, defineOp, only, referenceArray } from "./define.ts";
 
 const requireVector = (op: string, { dtype, shape }: TensorType): void => {
@@ -19,6 +20,7 @@ export const groupRowsOp = defineOp({
     return [
       { dtype: "int64", shape: groupOf!.shape },
       { dtype: "int64", shape: [groups as number] },
+      { dtype: "int64", shape: groupOf!.shape },
     ];
   },
   reference([groupOf], _, [shape, groups]) {
@@ -28,7 +30,56 @@ export const groupRowsOp = defineOp({
       if (!(group >= 0 && group < sizes.length)) throw new ShapeError(`groupRows: group ${group} is not one of 0 to ${sizes.length - 1}.`);
       sizes[group]!++;
     }
-    return [referenceArray(shape!, order), referenceArray(groups!, sizes)];
+    const places = new Float64Array(order.length);
+    for (const [place, row] of order.entries()) places[row] = place;
+    return [referenceArray(shape!, order), referenceArray(groups!, sizes), referenceArray(shape!, places)];
+  },
+});
+
+/** Rows of the side that is not dealt out. */
+function requireDealt(op: string, { order, places }: { order: TensorType; places: TensorType }): Dim {
+  requireVector(op, order);
+  requireVector(op, places);
+  return order.shape[0]!;
+}
+
+export const dealRowsOp = defineOp({
+  name: "dealRows",
+  infer([x, order, places], { copies }) {
+    const rows = requireDealt("dealRows", { order: order!, places: places! });
+    if (x!.shape.length === 0 || !dimsEqual(multiplyDims(x!.shape[0]!, copies as number), rows))
+      throw new ShapeError(`dealRows: ${copies} copies of ${showShape(x!.shape)} are not the rows of an order ${showShape(order!.shape)}.`);
+    return [{ dtype: x!.dtype, shape: [rows, ...x!.shape.slice(1)] }];
+  },
+  reference([x, order], { copies }, [shape]) {
+    const width = count(shape!.slice(1));
+    const data = new Float64Array(count(shape!));
+    for (const [place, row] of order!.data.entries()) {
+      const from = Math.floor(row / (copies as number)) * width;
+      data.set(x!.data.subarray(from, from + width), place * width);
+    }
+    return [referenceArray(shape!, data)];
+  },
+});
+
+export const collectRowsOp = defineOp({
+  name: "collectRows",
+  infer([x, order, places], { copies, rows }) {
+    const dealt = requireDealt("collectRows", { order: order!, places: places! });
+    if (!dimsEqual(multiplyDims(rows as Dim, copies as number), dealt) || !dimsEqual(x!.shape[0] ?? 0, dealt))
+      throw new ShapeError(
+        `collectRows: ${showShape(x!.shape)} is not ${copies} copies of ${showShape([rows as Dim])} rows in an order ${showShape(order!.shape)}.`,
+      );
+    return [{ dtype: x!.dtype, shape: [rows as Dim, ...x!.shape.slice(1)] }];
+  },
+  reference([x, order], { copies }, [shape]) {
+    const width = count(shape!.slice(1));
+    const data = new Float64Array(count(shape!));
+    for (const [place, row] of order!.data.entries()) {
+      const to = Math.floor(row / (copies as number)) * width;
+      for (let i = 0; i < width; i++) data[to + i]! += x!.data[place * width + i]!;
+    }
+    return [referenceArray(shape!, data)];
   },
 });
 
@@ -87,11 +138,26 @@ export const joinGroupsOp = defineOp({
   },
 });
 
-/** groupOf int64 [R], each of 0 to groups - 1 -> `order` int64 [R], the rows by group and inside a group as they stood; `sizes` int64 [groups]. */
-export function groupRows(groupOf: Value, groups: number): { readonly order: Value; readonly sizes: Value } {
-  const [order, sizes] = groupOf.graph.add(groupRowsOp, [groupOf], { groups });
-  return { order: order!, sizes: sizes! };
+export interface RowOrder {
+  /** The rows by group and inside a group as they stood, int64 [R]. */
+  readonly order: Value;
+  /** Where each row stands in that order, int64 [R]. */
+  readonly places: Value;
 }
+
+/** groupOf int64 [R], each of 0 to groups - 1 -> their order, and `sizes` int64 [groups]. */
+export function groupRows(groupOf: Value, groups: number): RowOrder & { readonly sizes: Value } {
+  const [order, sizes, places] = groupOf.graph.add(groupRowsOp, [groupOf], { groups });
+  return { order: order!, sizes: sizes!, places: places! };
+}
+
+/** x [N, ...rest], each row `copies` times, in an order of N * copies rows: row `i` of the result is row `order[i] / copies`, rounded down, of x. */
+export const dealRows = (x: Value, { order, places, copies }: RowOrder & { copies: number }): Value =>
+  only(x.graph.add(dealRowsOp, [x, order, places], { copies }));
+
+/** What was dealt, back where it came from: x [rows * copies, ...rest] -> [rows, ...rest], the copies of a row added up. */
+export const collectRows = (x: Value, { order, places, copies, rows }: RowOrder & { copies: number; rows: Dim }): Value =>
+  only(x.graph.add(collectRowsOp, [x, order, places], { copies, rows }));
 
 /** x [R, ...rest] cut into one piece [named size, ...rest] for each group, where `sizes` int64 [groups] add up to R. */
 export function splitGroups(x: Value, sizes: Value): readonly Value[] {

@@ -1,0 +1,28 @@
+/** An optimizer on the trained tensors of a store: where the backend keeps them, if its state can stand there. */
+import type { Backend } from "../backends/backend.ts";
+import type { Optimizer } from "../optimizers/optimizer.ts";
+import { createOptimizerOnDevice } from "./optimizer-on-device.ts";
+import { createOptimizerOnGroups } from "./optimizer-on-groups.ts";
+import type { TrainedOptimizer } from "./optimizer-state.ts";
+import type { ParameterStore } from "./parameter-store.ts";
+
+export interface OptimizerOptions {
+  readonly backend: Backend;
+  readonly optimizer: Optimizer;
+  readonly config: unknown;
+  readonly store: ParameterStore;
+}
+
+export async function createOptimizer({ backend, optimizer, config, store }: OptimizerOptions): Promise<TrainedOptimizer> {
+  const { deviceMemory: memory } = backend;
+  if (memory && !encodesState({ optimizer, config, store })) return createOptimizerOnDevice({ memory, optimizer, config, store });
+  return createOptimizerOnGroups({ backend, optimizer, config, groups: store.groups });
+}
+
+/** State in 8 bits is encoded in JavaScript, so that it lives in the host's memory. */
+const encodesState = ({ optimizer, config, store }: Omit<OptimizerOptions, "backend">): boolean =>
+  store.groups.some(({ layout }) =>
+    [...layout.values()].some(({ spec }) =>
+      Object.values(optimizer.ruleFor(spec, config).state(spec.shape, config)).some(({ storage }) => storage !== undefined),
+    ),
+  );
