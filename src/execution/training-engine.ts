@@ -3,7 +3,7 @@
  * in chunks of rows so that logits stay small, then backward through the blocks. Implements the trainers' port.
  */
 import type { Batch } from "../data/batch.ts";
-import { type RouterBalance, routerBalance, routingOutputs } from "../objectives/router-balance.ts";
+import { type RouterBalance, routerBalance, routingOutputs } from "../objectives/side-losses/router-balance.ts";
 import { bindDims } from "../tensor/bindings.ts";
 import { type Graph, printGraph } from "../tensor/graph.ts";
 import { peakIntermediateBytes } from "../tensor/liveness.ts";

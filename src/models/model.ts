@@ -115,7 +115,7 @@ export interface RelativeBias {
   readonly farthestDistance: number;
 }
 
-/** How the blocks of a stack choose experts, and what keeps their choices even in training: `objectives/router-balance.ts`. */
+/** How the blocks of a stack choose experts, and what keeps their choices even in training: `objectives/side-losses/router-balance.ts`. */
 export interface Routing {
   readonly numExperts: number;
   readonly expertsPerToken: number;

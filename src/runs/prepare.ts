@@ -13,7 +13,7 @@ import { embeddingNoise, residualDropout } from "../methods/regularisers.ts";
 import type { Model } from "../models/model.ts";
 import type { Objective } from "../objectives/objective.ts";
 import { objectives } from "../objectives/registry.ts";
-import { routingSums } from "../objectives/router-balance.ts";
+import { routingSums } from "../objectives/side-losses/router-balance.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
 import { optimizers } from "../optimizers/registry.ts";
 import { schedules } from "../optimizers/schedules/registry.ts";

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { collate } from "../../src/data/batches.ts";
 import { full } from "../../src/methods/full.ts";
-import { routingSums } from "../../src/objectives/router-balance.ts";
+import { routingSums } from "../../src/objectives/side-losses/router-balance.ts";
 import { expectSummary, type Summary } from "./expect-summary.ts";
 import { openTinyModel, reference } from "./tiny-model.ts";
 

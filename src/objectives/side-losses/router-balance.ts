@@ -6,9 +6,9 @@
  * A layer knows only its own tokens, so each block gives two sums beside its hidden state, and the loss is made of those of all
  * blocks. Choices have no gradient: what a block's sum of probabilities gets is f, which is known before the backward pass begins.
  */
-import type { Routing } from "../models/model.ts";
-import type { ModelHooks } from "../models/segment-builder.ts";
-import { broadcastTo, mul, reduceSum, reshape, scatterAddRows } from "../tensor/ops/index.ts";
+import type { Routing } from "../../models/model.ts";
+import type { ModelHooks } from "../../models/segment-builder.ts";
+import { broadcastTo, mul, reduceSum, reshape, scatterAddRows } from "../../tensor/ops/index.ts";
 
 /** Outputs of a block with experts, [experts], both summed over its tokens. */
 export const routingOutputs = { choices: "routing.choices", probabilities: "routing.probabilities" } as const;
