@@ -11,6 +11,7 @@ import type { Random } from "../base/random.ts";
 import type { AttachedMethod, ParameterData } from "../methods/method.ts";
 import type { ParameterSpec } from "../models/segment-builder.ts";
 import { float32, namedTensors, type ParameterStorage, plain, type StoredTensors } from "../models/storage.ts";
+import { float32ToBfloat16 } from "../models/weights/half.ts";
 import type { Grouping, GroupSettings } from "../optimizers/settings/parameter-groups.ts";
 import { type DType, isFloat } from "../tensor/dtype.ts";
 import type { WeightSource } from "./checkpoint-weights.ts";
@@ -193,12 +194,17 @@ async function loadFrozen(
   spec: ParameterSpec,
   { source, storable, quantised, made }: FrozenOptions,
 ): Promise<Omit<StoredParameter, "spec" | "gradient">> {
-  const { name, shape } = spec;
+  const { name, shape, kind } = spec;
   const storage = quantised?.storageOf(name);
   if (storage) return { storage, ...(made ? storage.quantise(made, shape) : await quantised!.read(name)) };
   if (made) return { storage: float32, tensor: { dtype: "float32", dims: shape, data: made } };
   const dtype = source.dtypeOf(name);
   if (!isFloat(dtype)) throw new CheckpointError(`${name} is stored as ${dtype}; expected float32, float16 or bfloat16.`);
+  if (kind === "embedding" && dtype === "float32" && quantised?.config.embeddings === "bfloat16" && storable.includes("bfloat16"))
+    return {
+      storage: plain("bfloat16"),
+      tensor: { dtype: "bfloat16", dims: shape, data: float32ToBfloat16(await source.readFloat32(name)) },
+    };
   if (dtype === "float32" || !storable.includes(dtype))
     return { storage: float32, tensor: { dtype: "float32", dims: shape, data: await source.readFloat32(name) } };
   const data = new Uint16Array(shape.reduce((product, n) => product * n, 1));
