@@ -67,6 +67,13 @@ const training = z.strictObject({
     .describe("Evaluate and save an average of the weights over the steps instead of the last weights."),
   neftuneNoiseAlpha: z.number().min(0).default(0).describe("Noise on the embeddings (NEFTune); 5 is usual, 0 is off."),
   dropout: z.number().min(0).lt(1).default(0).describe("Dropout on every residual branch."),
+  routerAuxLossCoef: z
+    .number()
+    .min(0)
+    .optional()
+    .describe(
+      "Mixtures of experts: weight of the loss that keeps the routers' choices even, which metrics show as aux_loss; 0 is off. Default: router_aux_loss_coef of config.json where that says output_router_logits, else off.",
+    ),
   activationCheckpointing: z
     .enum(["none", "block"])
     .default("none")

@@ -125,6 +125,7 @@ export async function runTraining({ config, environment, resume, signal, events 
     validation: prepared.validation ? validationBatches(prepared, config) : [],
     gradientAccumulationSteps: config.training.gradientAccumulationSteps,
     maxGradNorm: config.training.maxGradNorm,
+    routerAuxLossCoef: prepared.routerAuxLossCoef,
     seed: config.training.seed,
     evalEvery,
     saveEvery: config.training.saveEvery ?? evalEvery,
@@ -135,6 +136,7 @@ export async function runTraining({ config, environment, resume, signal, events 
         log({
           ...{ step: event.step, epoch: event.epoch, loss: event.loss, learning_rate: event.learningRate, grad_norm: event.gradientNorm },
           ...(event.penalty !== undefined && { weight_penalty: event.penalty }),
+          ...(event.routerAuxLoss !== undefined && { aux_loss: event.routerAuxLoss }),
           ...{ tokens_per_second: event.tokensPerSecond, memory_mb: environment.peakMemoryBytes() / 1e6 },
         });
         events.onStep?.({ ...event, memoryBytes: environment.peakMemoryBytes() });

@@ -28,6 +28,8 @@ export interface SupervisedOptions {
   readonly plateau?: { readonly factor: number; readonly patience: number } | undefined;
   /** Added to the loss of every step. */
   readonly penalties?: readonly WeightPenalty[];
+  /** Weight of the loss that keeps the choices of routers even, where the engine gives it. */
+  readonly routerAuxLossCoef?: number | undefined;
   /** Takes in the weights after every step. */
   readonly average?: WeightAverage | undefined;
   /** Evaluated in place of the trained weights, and left in place at the end of the run. */
@@ -54,6 +56,8 @@ export interface StepEvent {
   readonly tokens: number;
   /** Of the weights, beside the loss; absent where there is none. */
   readonly penalty?: number;
+  /** Of routers, before its weight; beside the loss. */
+  readonly routerAuxLoss?: number;
 }
 export interface EvaluationEvent {
   readonly step: number;
@@ -144,9 +148,13 @@ async function takeStep(options: SupervisedOptions, { state, micro }: { state: T
   const started = performance.now();
   const targets = micro.reduce((sum, batch) => sum + batch.targetLabels.length, 0);
   let lossSum = 0;
+  let routerAuxLoss: number | undefined;
   for (const [i, batch] of micro.entries()) {
-    const result = await engine.accumulate(batch, { gradientScale: 1 / targets, seed: (options.seed * 31 + state.step) * 1024 + i });
+    const seed = (options.seed * 31 + state.step) * 1024 + i;
+    const result = await engine.accumulate(batch, { gradientScale: 1 / targets, seed, routerAuxLossCoef: options.routerAuxLossCoef });
     lossSum += result.lossSum;
+    if (result.routerAuxLoss !== undefined)
+      routerAuxLoss = (routerAuxLoss ?? 0) + (result.routerAuxLoss * batch.targetLabels.length) / targets;
   }
   const loss = lossSum / targets;
   const penalties: number[] = [];
@@ -165,6 +173,7 @@ async function takeStep(options: SupervisedOptions, { state, micro }: { state: T
   const tokens = micro.reduce((sum, batch) => sum + batch.tokenCount, 0);
   return {
     ...{ loss, learningRate, gradientNorm, tokens, tokensPerSecond: tokens / ((performance.now() - started) / 1000) },
+    ...(routerAuxLoss !== undefined && { routerAuxLoss }),
     ...(penalties.length > 0 && { penalty: penalties.reduce((sum, value) => sum + value, 0) }),
   };
 }
