@@ -33,7 +33,10 @@ function attach(name: string, options: object = {}): (target: MethodTarget) => A
 }
 
 /** A quantised model, and the same with the numbers that its codes stand for in float32. */
-async function openBoth(folder: string, options: { quantization: typeof nf4 | typeof int8 | typeof rounded; attach: ReturnType<typeof attach> }) {
+async function openBoth(
+  folder: string,
+  options: { quantization: typeof nf4 | typeof int8 | typeof rounded; attach: ReturnType<typeof attach> },
+) {
   const quantised = await openTinyModel({ folder, ...options });
   const decoded = await openTinyModel({ folder, attach: options.attach });
   for (const [name, stored] of quantised.store.parameters)
