@@ -9,6 +9,7 @@ import { createModel } from "../models/families/registry.ts";
 import { readJson } from "../models/weights/checkpoint.ts";
 import { isFolder, openFolder } from "../platform/node/files.ts";
 import { bindAgain, taskFile } from "../runs/bind-task.ts";
+import { parseRunConfig, type RunConfig } from "../runs/config.ts";
 import { parseConfigText } from "../runs/config-text.ts";
 import type { BoundTask } from "../tasks/task.ts";
 import { createBackend, quantisedCache, resolveModelPath } from "./environment.ts";
@@ -81,6 +82,16 @@ const isBareEncoder = (config: Readonly<Record<string, unknown>>): boolean =>
 interface TaskPlaces extends Pick<ModelChoice, "defaultTask"> {
   readonly basePath: string;
   readonly adapterPath: string | undefined;
+}
+
+/** What the run behind these folders was told about its data and its metrics; undefined where none of them is a run's. */
+export async function settingsOfRun(paths: readonly string[]): Promise<Pick<RunConfig, "data" | "evaluation"> | undefined> {
+  for (const path of paths) {
+    const file = join(path, "config.yaml");
+    const text = await readFile(file, "utf8").catch(() => undefined);
+    if (text !== undefined) return parseRunConfig(parseConfigText(text, file));
+  }
+  return undefined;
 }
 
 /** Base and adapter of a run's folder; undefined if this is not one. */

@@ -23,6 +23,8 @@ export interface WritingSettings {
   readonly batchSize: number;
   /** 1: greedy. */
   readonly numBeams: number;
+  /** ROUGE compares stems. */
+  readonly rougeStemmer: boolean;
 }
 
 /** Space around a text says nothing, and is left out on both sides. */
@@ -30,7 +32,7 @@ export async function writeTexts(
   loaded: LoadedModel,
   { prompts, settings }: { readonly prompts: readonly AskedPrompt[]; readonly settings: WritingSettings },
 ): Promise<ScoresOf<"texts">> {
-  const { maxNewTokens, batchSize, numBeams, metrics } = settings;
+  const { maxNewTokens, batchSize, numBeams, metrics, rougeStemmer } = settings;
   const { forced, ...limits } = limitsOf(loaded);
   const decoder = await createDecoder(loaded);
   const items: TextItem[] = [];
@@ -46,7 +48,7 @@ export async function writeTexts(
       items.push({ predicted, actual, text, expected: actual[0]!, said: predicted });
     }
   }
-  return { kind: "texts", items, metrics };
+  return { kind: "texts", items, metrics, rougeStemmer };
 }
 
 /** A language model's result with what the metrics make of its texts. */

@@ -8,13 +8,13 @@ import { blockSize } from "../optimizers/storage/dynamic-8bit.ts";
 import { Graph } from "../tensor/graph.ts";
 import { dim } from "../tensor/shape.ts";
 import {
+  Coders,
   createStoredTensor,
   type OptimizerState,
   type Range,
   rememberedIn,
   rememberNext,
   restorePart,
-  Scratch,
   type StoredTensor,
   type TrainedOptimizer,
 } from "./optimizer-state.ts";
@@ -71,10 +71,10 @@ export async function createOptimizerOnGroups({
     programs.set(rule, byRank);
     return byRank[rank];
   };
-  const scratches = new Map<string, Scratch>();
+  const coders = new Coders();
   const units: LiveUnit[] = [];
   for (const unit of groups.flatMap((group, groupIndex) => divide(group, { groupIndex, optimizer, config }))) {
-    units.push({ ...unit, program: await programFor(unit), state: createState(unit, { config, scratches }) });
+    units.push({ ...unit, program: await programFor(unit), state: createState(unit, { config, coders }) });
   }
   const ownDecay = (config as { readonly weightDecay?: number }).weightDecay ?? 0;
   const weightDecayOf = ({ decays, weightDecay }: ParameterGroup): number => weightDecay ?? (decays ? ownDecay : 0);
@@ -195,16 +195,12 @@ function joins({ rule: lastRule, range }: Unit, rule: UpdateRule, config: unknow
   return !isEncoded || (range.end - range.start) % blockSize === 0;
 }
 
-function createState(
-  { rule, shape }: Unit,
-  { config, scratches }: { config: unknown; scratches: Map<string, Scratch> },
-): LiveUnit["state"] {
+function createState({ rule, shape }: Unit, { config, coders }: { config: unknown; coders: Coders }): LiveUnit["state"] {
   return new Map(
     Object.entries(rule.state(shape, config)).map(([name, { shape, start, storage }]) => {
       const dims = shape as readonly number[];
-      const scratch = scratches.get(name) ?? new Scratch();
-      scratches.set(name, scratch);
-      return [name, { dims, stored: createStoredTensor(count(dims), { storage, scratch }), startsAsParameter: start === "parameter" }];
+      const stored = createStoredTensor(count(dims), storage && coders.for(name, storage));
+      return [name, { dims, stored, startsAsParameter: start === "parameter" }];
     }),
   );
 }

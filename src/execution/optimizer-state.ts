@@ -1,15 +1,7 @@
 /** The memory of optimizer state: float32, or one byte an element in blocks. Rules see float32 either way. */
 import { CheckpointError } from "../base/errors.ts";
 import type { Optimizer, Scalars, StateTensor } from "../optimizers/optimizer.ts";
-import {
-  blockSize,
-  type DynamicMap,
-  decode,
-  type EncodedBlocks,
-  encode,
-  signedMap,
-  unsignedMap,
-} from "../optimizers/storage/dynamic-8bit.ts";
+import { BlockCoder, blockSize, type EncodedBlocks, signedMap, unsignedMap } from "../optimizers/storage/dynamic-8bit.ts";
 
 /** By `<parameter>.<state>`, and `memory.<name>` for what is remembered from step to step. */
 export type OptimizerState = ReadonlyMap<string, Float32Array | Uint8Array>;
@@ -45,23 +37,21 @@ export interface StoredTensor {
   parts(range: Range): ReadonlyMap<string, Float32Array | Uint8Array>;
 }
 
-/** Memory for decoded values, shared by tensors that are never read at the same time. */
-export class Scratch {
-  #memory = new Float32Array(0);
+/** The coders of encoded state, shared by tensors that are never read at the same time: those of one name. */
+export class Coders {
+  readonly #coders = new Map<string, BlockCoder>();
 
-  take(length: number): Float32Array {
-    if (this.#memory.length < length) this.#memory = new Float32Array(length);
-    return this.#memory.subarray(0, length);
+  for(name: string, storage: NonNullable<StateTensor["storage"]>): BlockCoder {
+    const key = `${name} ${storage}`;
+    const coder = this.#coders.get(key) ?? new BlockCoder(storage === "signed-8bit" ? signedMap : unsignedMap);
+    this.#coders.set(key, coder);
+    return coder;
   }
 }
 
-export function createStoredTensor(
-  size: number,
-  { storage, scratch }: { storage: StateTensor["storage"]; scratch: Scratch },
-): StoredTensor {
-  if (storage === undefined) return createPlain(size);
-  return createEncoded(size, { map: storage === "signed-8bit" ? signedMap : unsignedMap, scratch });
-}
+/** @param coder where the tensor is held as codes */
+export const createStoredTensor = (size: number, coder: BlockCoder | undefined): StoredTensor =>
+  coder ? createEncoded(size, coder) : createPlain(size);
 
 function createPlain(size: number): StoredTensor {
   const memory = new Float32Array(size);
@@ -76,7 +66,7 @@ function createPlain(size: number): StoredTensor {
   };
 }
 
-function createEncoded(size: number, { map, scratch }: { map: DynamicMap; scratch: Scratch }): StoredTensor {
+function createEncoded(size: number, coder: BlockCoder): StoredTensor {
   const codes = new Uint8Array(size);
   const absmax = new Float32Array(Math.ceil(size / blockSize));
   const blocks = ({ start, end }: Range): EncodedBlocks => ({
@@ -85,12 +75,8 @@ function createEncoded(size: number, { map, scratch }: { map: DynamicMap; scratc
   });
   return {
     sizeBytes: codes.byteLength + absmax.byteLength,
-    read(range) {
-      const values = scratch.take(range.end - range.start);
-      decode(blocks(range), map, values);
-      return values;
-    },
-    write: (range, values) => encode(values, map, blocks(range)),
+    read: (range) => coder.decode(blocks(range)),
+    write: (range, values) => coder.encode(values, blocks(range)),
     parts(range) {
       const { codes, absmax } = blocks(range);
       return new Map<string, Float32Array | Uint8Array>([

@@ -21,6 +21,7 @@ import type { Graph, TensorType, Value } from "../tensor/graph.ts";
 import { autocast } from "../tensor/passes/autocast.ts";
 import { extract } from "../tensor/passes/extract.ts";
 import { mergeProducts } from "../tensor/passes/merge-products.ts";
+import { scaleRowsLate } from "../tensor/passes/scale-rows-late.ts";
 import { type Dim, dim } from "../tensor/shape.ts";
 import { differentiateSegment } from "./differentiate-segment.ts";
 import { gradientOutputs } from "./parameter-gradients.ts";
@@ -254,13 +255,15 @@ async function compileHead(
       for (const [output, value] of ofParameters[i] ? gradientOutputs(local, ofParameters[i]) : []) outputs.set(output, value);
     });
   }
-  const joined = extract({ graph, inputs: new Map(), outputs });
+  const joined = withoutUnread(scaleRowsLate(extract({ graph, inputs: new Map(), outputs })));
   return {
     segment,
     forwardGraph: joined,
     forward: await compileToStay(backend, joined, { name: evaluates ? "head evaluation" : "head training", toHost: headReport }),
   };
 }
+
+const withoutUnread = (graph: Graph): Graph => extract({ graph, inputs: new Map(), outputs: graph.outputs });
 
 function topInputs(graph: Graph, k: number): ReferenceTop {
   const input = (name: string, type: TensorType): Value => graph.input(`referenceTop.${name}`, type);

@@ -91,6 +91,7 @@ export const evaluationSchema = z.strictObject({
   maxRows: z.int().positive().default(100).describe("Held-out rows that are answered, the first of them."),
   batchSize: z.int().positive().default(8).describe("Rows that are answered at once."),
   numBeams: z.int().positive().default(1).describe("Beam search with so many beams; 1 is greedy."),
+  rougeStemmer: z.boolean().default(false).describe("ROUGE compares English words without their endings, as rouge-score's use_stemmer."),
 });
 export type EvaluationConfig = z.output<typeof evaluationSchema>;
 

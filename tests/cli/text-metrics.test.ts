@@ -77,6 +77,18 @@ it("evaluate lets a model write for the rows that it is given", async () => {
   expect(figures.eval_bleu).toBe(0);
 });
 
+it("evaluate asks for what the run was told, unless a flag says otherwise", async () => {
+  const asTold = await runCli(["evaluate", run, pairs, "--json"]);
+  expect(asTold.stderr).toMatch(/5 rows are answered for rouge-l, bleu, exact-match/);
+  const figures = JSON.parse(asTold.stdout) as Record<string, number>;
+  expect(figures).toMatchObject({ eval_exact_match: 1, eval_rougeL: 1 });
+  expect(figures).not.toHaveProperty("eval_chrf");
+  const fewer = await runCli(["evaluate", run, pairs, "--max-rows", "2", "--metrics", "rouge-l", "--rouge-stemmer"]);
+  expect(fewer.stderr).toMatch(/2 rows are answered for rouge-l/);
+  const none = await runCli(["evaluate", run, pairs, "--metrics", "none"]);
+  expect([none.code, none.stderr]).toEqual([0, expect.not.stringMatching(/answered/)]);
+});
+
 it("a decoder answers conversations, base and tuned in beams of two", async () => {
   const rows = file(
     "questions.jsonl",
@@ -97,6 +109,7 @@ it.each([
     ["--metrics", "rouge-3", "bleu"],
     /"rouge-3" is not a metric of the task seq2seq-lm\. Did you mean "rouge-\d"/,
   ],
+  ["part of a row that is none", ["--loss-on", "asistant"], /'asistant' is invalid\. Allowed choices are assistant, last-assistant, all/],
   ["options of answers without any", ["--max-rows", "3"], /maxRows is about the answers that are compared.*--metrics all/],
 ])("refuses %s", async (_, flags, says) => {
   const { code, stderr } = await runCli(["evaluate", t5, pairs, ...flags]);

@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { bootstrapMetrics } from "../../src/evaluation/paired-bootstrap.ts";
 import { computeTaskMetrics, metricsFor, textMetrics } from "../../src/evaluation/task-metrics/registry.ts";
 import type { ScoresOf } from "../../src/evaluation/task-metrics/task-metric.ts";
+import { stem } from "../../src/evaluation/texts/porter-stemmer.ts";
 import { reference } from "./tiny-model.ts";
 
 interface TextCase {
@@ -25,6 +26,24 @@ describe("metrics of texts agree with sacrebleu and rouge-score", () => {
     const computed = Object.fromEntries(metricsFor(scores).map((metric) => [metric.name, metric.compute(scores)]));
     expect(Object.keys(computed).sort()).toEqual(Object.keys(one.metrics).sort());
     for (const [name, value] of Object.entries(one.metrics)) expect(Math.abs(computed[name]! - value), name).toBeLessThan(1e-6);
+  });
+});
+
+describe("with a stemmer", () => {
+  interface Stems {
+    readonly stems: Readonly<Record<string, string>>;
+    readonly cases: readonly Omit<TextCase, "name">[];
+  }
+  const { stems, cases } = JSON.parse(readFileSync(`${reference}text-metrics/stemmer.json`, "utf8")) as Stems;
+
+  it("words end as NLTK leaves them", () => {
+    const found = Object.fromEntries(Object.keys(stems).map((word) => [word, stem(word)]));
+    expect(found).toEqual(stems);
+  });
+
+  it.each(cases)("ROUGE agrees with rouge-score's use_stemmer: $predicted.0", (one) => {
+    const scores = { ...scoresOf(one), rougeStemmer: true, metrics: Object.keys(one.metrics) };
+    for (const { name, compute } of metricsFor(scores)) expect(compute(scores), name).toBeCloseTo(one.metrics[name]!, 6);
   });
 });
 

@@ -4,6 +4,7 @@ import random
 
 import rouge_score
 import sacrebleu
+from nltk.stem.porter import PorterStemmer
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU, CHRF
 
@@ -34,6 +35,21 @@ UNLIKE = [("red", ["blue"]), ("sun and rain", ["neither wind"])]
 NEARLY = [("red warm day", ["red cold day"]), ("one", ["one two"])]  # no pair or triple in common: smoothing
 
 
+# Beginnings and endings that together reach every rule of the stemmer, and words with rules of their own.
+BEGINNINGS = "a tr hop fil fall agr enjo happ conn rel oper adopt ced y syzyg vil radic hopef sens digit call ow sk tann roll commun logic".split(" ")
+ENDINGS = (
+    "|s|es|ies|sses|ss|ed|eed|ied|ing|ings|y|ys|ational|tional|enci|anci|izer|bli|ably|alli|ally|ently|eli|ously|ization|ation|ator|alism|iveness|fulness|"
+    "ousness|aliti|iviti|biliti|fully|logy|icate|ative|alize|iciti|ical|ful|ness|al|ance|ence|er|ic|able|ible|ant|ement|ment|ent|ion|sion|tion|ou|ism|ate|iti|"
+    "ous|ive|ize|e|ee|ll|lle|ated|bling|izing|pped|lling|ssed|zzed|wed|xing|yed"
+).split("|")
+OWN_RULES = "sky skies dying lying tying news inning innings outing outings canning cannings howe proceed exceed succeed dies died tied spied always ages aged".split(" ")
+STEMMED = [
+    ("The cats were running happily", ["the cat runs happy"]),
+    ("Always enjoying skies\nand dying flies", ["always enjoyed the sky\na fly died"]),
+    ("generalizations of relational hopefulness", ["generalized relations were hopeful", "general hopes"]),
+]
+
+
 def edited(seed, n=24):
     rng = random.Random(seed)
     rows = []
@@ -43,6 +59,13 @@ def edited(seed, n=24):
         breaks = lambda words: "".join(word + ("\n" if rng.random() < 0.15 else " ") for word in words).strip()
         rows.append((breaks(said), [breaks(actual)]))
     return rows
+
+
+def stemmed(rows):
+    scorer = RougeScorer(["rouge1", "rouge2", "rougeL", "rougeLsum"], use_stemmer=True)
+    scores = [scorer.score_multi(right, one) for one, right in rows]
+    kinds = [("rouge-1", "rouge1"), ("rouge-2", "rouge2"), ("rouge-l", "rougeL"), ("rouge-lsum", "rougeLsum")]
+    return {label: number(sum(score[kind].fmeasure for score in scores) / len(scores)) for label, kind in kinds}
 
 
 def case(name, rows):
@@ -79,6 +102,16 @@ def main():
         case("edited 1", edited(1)),
         case("edited 2", edited(2)),
     ]
+    words = sorted({beginning + ending for beginning in BEGINNINGS for ending in ENDINGS} | set(OWN_RULES))
+    write_fixture(
+        "text-metrics/stemmer.json",
+        "NLTK's PorterStemmer as rouge-score uses it, and rouge-score with use_stemmer",
+        {
+            "rougeScore": "0.1.2",
+            "stems": {word: PorterStemmer().stem(word) for word in words},
+            "cases": [{"predicted": [said for said, _ in rows], "actual": [right for _, right in rows], "metrics": stemmed(rows)} for rows in [STEMMED, edited(3)]],
+        },
+    )
     write_fixture(
         "text-metrics/metrics.json",
         "sacrebleu's BLEU and CHRF with their defaults (CHRF also with word_order 2), divided by 100; rouge-score without stemmer, the mean of the F-measures, the best reference of several",

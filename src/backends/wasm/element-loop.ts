@@ -7,7 +7,7 @@ import { showShape } from "../../tensor/shape.ts";
 import type { Executable, HostTensor, Tensor } from "../backend.ts";
 import { bindInputs, checkOutputs } from "../check-tensors.ts";
 import { float32Splat, instructionsFor, load, localGet, localSet, loop, maskToFloat32, nextVector, splat, store } from "./instructions.ts";
-import { type Bytes, moduleBytes, pageBytes } from "./module.ts";
+import { type Bytes, moduleBytes, pageBytes, type WasmFunction } from "./module.ts";
 
 /** Elements of each operand that are in the loop's memory at once: together they fit a core's second cache. */
 const blockElements = 1 << 15;
@@ -102,13 +102,16 @@ function plan(graph: Graph): Plan | undefined {
     return at;
   });
 
-  const module = moduleBytes({
+  const run: WasmFunction = {
     parameters: ["i32", ...scalars.map(() => "f32" as const)],
     locals: [
       { type: "i32", count: 1 },
       { type: "v128", count: values.length },
     ],
     body: [...before, ...loop([...inside, ...nextVector({ offset, end: bytes })])],
+  };
+  const module = moduleBytes({
+    functions: { run },
     memoryPages: Math.ceil((blocks.length * blockBytes) / pageBytes),
   });
   return { module, vectors: vectors.map(([input]) => input), scalars: scalars.map(([input]) => input), outputBlocks };

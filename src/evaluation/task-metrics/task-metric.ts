@@ -58,7 +58,7 @@ export type Scores =
   | { readonly kind: "numbers"; readonly items: readonly NumberItem[] }
   | { readonly kind: "tags"; readonly items: readonly TagItem[] }
   | { readonly kind: "answers"; readonly items: readonly AnswerItem[] }
-  | { readonly kind: "texts"; readonly items: readonly TextItem[]; readonly metrics: readonly string[] }
+  | { readonly kind: "texts"; readonly items: readonly TextItem[]; readonly metrics: readonly string[]; readonly rougeStemmer?: boolean }
   | { readonly kind: "ranks"; readonly items: readonly RankItem[] };
 
 export type ScoreKind = Scores["kind"];

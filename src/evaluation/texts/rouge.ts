@@ -1,10 +1,11 @@
 /**
  * What the ROUGE metrics share: F1 of a written text against a reference, mean over texts. Lin 2004,
- * https://aclanthology.org/W04-1013; as Google's rouge-score without its stemmer. Only a to z and digits make words, so
- * that texts in other scripts score 0.
+ * https://aclanthology.org/W04-1013; as Google's rouge-score, with its stemmer where that is asked for. Only a to z and digits
+ * make words, so that texts in other scripts score 0.
  */
 import { byItem } from "../task-metrics/by-item.ts";
 import type { ScoresOf, TextItem } from "../task-metrics/task-metric.ts";
+import { stem } from "./porter-stemmer.ts";
 import { commonNgrams, countNgrams, numNgrams } from "./words.ts";
 
 const rougeWords = (text: string): string[] =>
@@ -13,12 +14,20 @@ const rougeWords = (text: string): string[] =>
     .split(/[^a-z0-9]+/)
     .filter((word) => word !== "");
 
-type Overlap = (texts: { readonly predicted: string; readonly actual: string }) => number;
+/** rouge-score leaves words of three letters and fewer as they are. */
+const rougeStems = (text: string): string[] => rougeWords(text).map((word) => (word.length > 3 ? stem(word) : word));
+
+type Overlap = (texts: { readonly predicted: string; readonly actual: string }, wordsOf: (text: string) => string[]) => number;
 
 /** Mean over texts of the F1 against the reference that is nearest. */
 export function meanRouge(f1: Overlap): (scores: ScoresOf<"texts">) => number {
-  const best = byItem(({ predicted, actual }: TextItem) => Math.max(...actual.map((one) => f1({ predicted, actual: one }))));
-  return ({ items }) => items.reduce((sum, item) => sum + best(item), 0) / items.length;
+  const bestWith = (wordsOf: (text: string) => string[]) =>
+    byItem(({ predicted, actual }: TextItem) => Math.max(...actual.map((one) => f1({ predicted, actual: one }, wordsOf))));
+  const [ofWords, ofStems] = [bestWith(rougeWords), bestWith(rougeStems)];
+  return ({ items, rougeStemmer }) => {
+    const best = rougeStemmer ? ofStems : ofWords;
+    return items.reduce((sum, item) => sum + best(item), 0) / items.length;
+  };
 }
 
 function f1Of(common: number, { predicted, actual }: { predicted: number; actual: number }): number {
@@ -29,21 +38,21 @@ function f1Of(common: number, { predicted, actual }: { predicted: number; actual
 /** Of n-grams in common. */
 export const ngramF1 =
   (n: number): Overlap =>
-  ({ predicted, actual }) => {
-    const [said, right] = [rougeWords(predicted), rougeWords(actual)];
+  ({ predicted, actual }, wordsOf) => {
+    const [said, right] = [wordsOf(predicted), wordsOf(actual)];
     const common = commonNgrams(countNgrams(said, n), countNgrams(right, n));
     return f1Of(common, { predicted: numNgrams(said.length, n), actual: numNgrams(right.length, n) });
   };
 
 /** Of the longest common subsequence of words. */
-export const subsequenceF1: Overlap = ({ predicted, actual }) => {
-  const [said, right] = [rougeWords(predicted), rougeWords(actual)];
+export const subsequenceF1: Overlap = ({ predicted, actual }, wordsOf) => {
+  const [said, right] = [wordsOf(predicted), wordsOf(actual)];
   return f1Of(commonSubsequence(right, said).length, { predicted: said.length, actual: right.length });
 };
 
 /** Of summaries, line by line: a line of the reference counts the words that it has in common with any line. */
-export const summaryF1: Overlap = ({ predicted, actual }) => {
-  const [said, right] = [predicted, actual].map((text) => text.split("\n").map(rougeWords)) as [string[][], string[][]];
+export const summaryF1: Overlap = ({ predicted, actual }, wordsOf) => {
+  const [said, right] = [predicted, actual].map((text) => text.split("\n").map(wordsOf)) as [string[][], string[][]];
   const [left, wanted] = [countNgrams(said.flat(), 1), countNgrams(right.flat(), 1)];
   let hits = 0;
   for (const line of right) {

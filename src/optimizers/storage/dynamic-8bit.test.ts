@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { createRandom } from "../../base/random.ts";
-import { decode, encode, signedMap, unsignedMap } from "./dynamic-8bit.ts";
+import { BlockCoder, signedMap, unsignedMap } from "./dynamic-8bit.ts";
 
 const encoded = (numbers: Float32Array, map: typeof signedMap) => {
   const into = { codes: new Uint8Array(numbers.length), absmax: new Float32Array(Math.ceil(numbers.length / 256)) };
-  encode(numbers, map, into);
+  new BlockCoder(map).encode(numbers, into);
   return into;
 };
 
@@ -22,12 +22,48 @@ describe("dynamic 8-bit storage", () => {
     expect(codes).toEqual(Uint8Array.from(numbers, passed));
   });
 
+  it.each([
+    { name: "signed", map: signedMap, sign: 1 },
+    { name: "signed, negative", map: signedMap, sign: -1 },
+    { name: "unsigned", map: unsignedMap, sign: 1 },
+  ])("$name: every 251st float32 from 0 to 1 takes the nearest value, and so do the neighbours of every middle", ({ map, sign }) => {
+    const bitsOf = (x: number): number => new Uint32Array(Float32Array.of(x).buffer)[0]!;
+    const byMiddles = [...map.middles].filter((x) => Math.abs(x) < 1).flatMap((x) => [-1, 0, 1].map((step) => bitsOf(Math.abs(x)) + step));
+    const bits = Uint32Array.from([...Array.from({ length: Math.ceil(0x3f800000 / 251) }, (_, i) => 251 * i), ...byMiddles]).sort();
+    const magnitudes = new Float32Array(bits.buffer);
+    // A one in front of every 255 keeps the scale of a block.
+    const numbers = Float32Array.from({ length: Math.ceil((magnitudes.length * 256) / 255) }, (_, i) =>
+      i % 256 === 0 ? 1 : sign * magnitudes[Math.min(magnitudes.length - 1, i - Math.floor(i / 256) - 1)]!,
+    );
+    const { codes } = encoded(numbers, map);
+    let nearest = map.values.indexOf(0);
+    let wrong = 0;
+    for (let i = 0; i < numbers.length; i++) {
+      if (i % 256 === 0) continue;
+      const x = numbers[i]!;
+      while (x > map.middles[nearest]!) nearest++;
+      while (nearest > 0 && x <= map.middles[nearest - 1]!) nearest--;
+      if (codes[i] !== nearest) wrong++;
+    }
+    expect(wrong).toBe(0);
+  });
+
+  it("works on numbers where it decoded them", () => {
+    const coder = new BlockCoder(signedMap);
+    const blocks = encoded(Float32Array.of(4, -2, 1), signedMap);
+    const numbers = coder.decode(blocks);
+    const before = [...numbers];
+    for (let i = 0; i < numbers.length; i++) numbers[i]! *= 2;
+    coder.encode(numbers, blocks);
+    expect(blocks.absmax[0]).toBe(8);
+    expect([...coder.decode(blocks)]).toEqual(before.map((x) => 2 * x));
+  });
+
   it("keeps blocks of zeros, the largest of a block, and a last block that is not full", () => {
     const numbers = new Float32Array(300);
     numbers[299] = -7.5;
     const blocks = encoded(numbers, signedMap);
-    const found = new Float32Array(300);
-    decode(blocks, signedMap, found);
+    const found = new BlockCoder(signedMap).decode(blocks);
     expect([...blocks.absmax]).toEqual([0, 7.5]);
     expect(found.subarray(0, 299).every((x) => x === 0)).toBe(true);
     expect(found[299]).toBeCloseTo(-7.5 * 0.993, 2);

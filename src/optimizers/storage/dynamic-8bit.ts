@@ -3,15 +3,16 @@
  * of its block of 256. Dettmers et al. 2021, https://arxiv.org/abs/2110.02861; the values are those of bitsandbytes'
  * create_dynamic_map, and an element takes the nearest. (bitsandbytes' own kernel for the CPU is coarser: it rounds to a grid first.)
  */
+import { blockSize, bucketCount, buckets, createCodingLoops } from "./coding-loops.ts";
 
-export const blockSize = 256;
+export { blockSize };
 
 export interface DynamicMap {
   /** Rising, [256]. */
   readonly values: Float32Array;
   /** Half way between a value and the next, [256]; infinity after the last. */
-  readonly middles: Float64Array;
-  /** By the upper 16 bits of a float32: the code of the lowest number that has them. At most one middle lies among these numbers. */
+  readonly middles: Float32Array;
+  /** The code of the lowest number in every bucket, of those from 0 on, then of those below (`CodingTables`). At most one middle lies in a bucket. */
   readonly lowestCode: Uint8Array;
 }
 
@@ -38,20 +39,16 @@ function partBounds(parts: number): Float32Array {
 
 function createMap(of: { signed: boolean }): DynamicMap {
   const values = mapValues(of);
-  const middles = Float64Array.from(values, (value, i) => Math.fround((value + (values[i + 1] ?? Number.POSITIVE_INFINITY)) / 2));
-  const lowestCode = new Uint8Array(1 << 16);
-  const number = new Float32Array(1);
-  const bits = new Uint32Array(number.buffer);
-  for (let upper = 0; upper < 1 << 16; upper++) {
-    const isNegative = upper >= 0x8000;
-    bits[0] = upper * 0x10000 + (isNegative ? 0xffff : 0);
-    lowestCode[upper] = nearest(number[0]!, middles);
-  }
-  return { values, middles, lowestCode };
+  const middles = Float32Array.from(values, (value, i) => Math.fround((value + (values[i + 1] ?? Number.POSITIVE_INFINITY)) / 2));
+  const positive = Array.from({ length: bucketCount }, (_, i) => (i === 0 ? 0 : fromBits((buckets.first + i) << 16)));
+  const negative = Array.from({ length: bucketCount }, (_, i) => -fromBits(((buckets.first + i) << 16) | 0xffff));
+  return { values, middles, lowestCode: Uint8Array.from([...positive, ...negative], (lowest) => nearest(lowest, middles)) };
 }
 
+const fromBits = (bits: number): number => new Float32Array(Uint32Array.of(bits).buffer)[0]!;
+
 /** By bisection: how many middles lie below x. */
-function nearest(x: number, middles: Float64Array): number {
+function nearest(x: number, middles: Float32Array): number {
   let [low, high] = [0, middles.length - 1];
   while (low < high) {
     const middle = (low + high) >> 1;
@@ -70,33 +67,29 @@ export interface EncodedBlocks {
   readonly absmax: Float32Array;
 }
 
-/** @param into [size], as long as the codes */
-export function decode({ codes, absmax }: EncodedBlocks, { values }: DynamicMap, into: Float32Array): void {
-  for (let block = 0; block < absmax.length; block++) {
-    const scale = absmax[block]!;
-    const end = Math.min(codes.length, (block + 1) * blockSize);
-    for (let i = block * blockSize; i < end; i++) into[i] = values[codes[i]!]! * scale;
-  }
-}
+/** Codes and decodes in memory of its own, where an update may work on the numbers. */
+export class BlockCoder {
+  readonly #memoryFor: ReturnType<typeof createCodingLoops>;
 
-/** Writes codes and scales of numbers [size]. */
-export function encode(numbers: Float32Array, { middles, lowestCode }: DynamicMap, { codes, absmax }: EncodedBlocks): void {
-  const scaled = new Float32Array(blockSize);
-  const bits = new Uint32Array(scaled.buffer);
-  for (let block = 0; block < absmax.length; block++) {
-    const start = block * blockSize;
-    const length = Math.min(numbers.length - start, blockSize);
-    let largest = 0;
-    for (let i = 0; i < length; i++) {
-      const magnitude = Math.abs(numbers[start + i]!);
-      if (magnitude > largest) largest = magnitude;
-    }
-    absmax[block] = largest;
-    const inverse = largest > 0 ? Math.fround(1 / largest) : 0;
-    for (let i = 0; i < length; i++) scaled[i] = numbers[start + i]! * inverse;
-    for (let i = 0; i < length; i++) {
-      const code = lowestCode[bits[i]! >>> 16]!;
-      codes[start + i] = code + Number(scaled[i]! > middles[code]!);
-    }
+  constructor(map: DynamicMap) {
+    this.#memoryFor = createCodingLoops(map);
+  }
+
+  /** The numbers [size], which stand until the next call. */
+  decode({ codes, absmax }: EncodedBlocks): Float32Array {
+    const memory = this.#memoryFor(codes.length);
+    memory.codes.set(codes);
+    memory.absmax.set(absmax);
+    memory.decode();
+    return memory.numbers;
+  }
+
+  /** Writes codes and scales of numbers [size]; those that `decode` gave last, changed in place, are not copied. */
+  encode(numbers: Float32Array, { codes, absmax }: EncodedBlocks): void {
+    const memory = this.#memoryFor(numbers.length);
+    if (numbers.buffer !== memory.numbers.buffer) memory.numbers.set(numbers);
+    memory.encode();
+    codes.set(memory.codes);
+    absmax.set(memory.absmax);
   }
 }

@@ -3,9 +3,10 @@
  * columns of x [A; B]^T. The low-rank products of LoRA on query, key and value are such siblings. Run before
  * differentiation, the pass shapes the backward graph too: one product for all the gradients of A and B, one for that of x.
  */
-import { Graph, type Node, type Value } from "../graph.ts";
+import type { Graph, Node, Value } from "../graph.ts";
 import { concat, matmul, split } from "../ops/index.ts";
 import type { MatmulOptions } from "../ops/matmul.ts";
+import { rewrite } from "./rewrite.ts";
 
 /** Rows of a right operand above which a product keeps the cores busy by itself, and joining would only copy it. */
 const narrow = 64;
@@ -15,31 +16,23 @@ export function mergeProducts(graph: Graph): Graph {
   const siblings = new Map<string, Node[]>();
   for (const node of graph.nodes) if (isNarrowProduct(node)) siblings.set(keyOf(node), [...(siblings.get(keyOf(node)) ?? []), node]);
 
-  const copy = new Graph();
-  const made = new Map<Value, Value>();
-  for (const [name, value] of graph.inputs) made.set(value, copy.input(name, value));
-  for (const node of graph.nodes) {
-    if (made.has(node.outputs[0]!)) continue;
-    const group = isNarrowProduct(node) ? siblings.get(keyOf(node))! : [node];
-    if (group.length > 1) joined(group).forEach((value, i) => made.set(group[i]!.outputs[0]!, value));
-    else {
-      const operands = node.inputs.map((input) => made.get(input)!);
-      copy.add(node.op, operands, node.attributes).forEach((value, i) => made.set(node.outputs[i]!, value));
-    }
-  }
-  for (const [name, value] of graph.outputs) copy.output(name, made.get(value)!);
-  for (const value of graph.kept) copy.keep(made.get(value)!);
-  return copy;
+  const merged = new Map<Node, Value>();
+  return rewrite(graph, (node, made) => {
+    const group = isNarrowProduct(node) ? siblings.get(keyOf(node))! : [];
+    if (group.length < 2) return undefined;
+    if (!merged.has(node)) for (const [i, product] of joined(group, made).entries()) merged.set(group[i]!, product);
+    return [merged.get(node)!];
+  });
+}
 
-  function joined(group: readonly Node[]): readonly Value[] {
-    const rights = group.map(({ inputs }) => made.get(inputs[1]!)!);
-    const product = matmul(made.get(group[0]!.inputs[0]!)!, concat(rights, 0), group[0]!.attributes);
-    return split(
-      product,
-      product.shape.length - 1,
-      rights.map(({ shape }) => shape[0]!),
-    );
-  }
+function joined(group: readonly Node[], made: (value: Value) => Value): readonly Value[] {
+  const rights = group.map(({ inputs }) => made(inputs[1]!));
+  const product = matmul(made(group[0]!.inputs[0]!), concat(rights, 0), group[0]!.attributes);
+  return split(
+    product,
+    product.shape.length - 1,
+    rights.map(({ shape }) => shape[0]!),
+  );
 }
 
 /** The right operand must be a graph input: then it exists wherever the first of its siblings stands. */
