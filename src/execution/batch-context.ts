@@ -58,6 +58,7 @@ export class BatchContexts {
     const shared: Record<string, Tensor> = {
       positionIds,
       ...this.#distances(layout),
+      ...this.#tokenWeights(layout),
       ...(await this.#crossMasks(layout, chunks)),
     };
     const masks = new Map<string, Record<string, Tensor>>();
@@ -88,6 +89,14 @@ export class BatchContexts {
     if (!relativeBias) return {};
     const buckets = distanceBuckets({ queries: tokens, keys: tokens + (past?.tokens ?? 0) }, relativeBias.bucketOf);
     return splitDistances(BigInt64Array.from(buckets, BigInt), tokens);
+  }
+
+  /** What the sums over a router's choices count: padding does not. */
+  #tokenWeights({ batchSize, tokens, documentIds }: SequenceLayout): Record<string, HostTensor> {
+    if (!this.#stack.routing) return {};
+    return {
+      tokenWeights: { dtype: "float32", dims: [batchSize, tokens], data: Float32Array.from(documentIds, (id) => (id < 0 ? 0 : 1)) },
+    };
   }
 
   async #masks({ layout, chunks, kind, positionIds }: MaskRequest): Promise<Record<string, Tensor>> {

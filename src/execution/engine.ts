@@ -7,6 +7,15 @@ export interface StepResult {
   /** Targets that count. */
   readonly tokens: number;
   readonly correct: number;
+  /** How uneven the choices of routers were, where the engine balances them: 1 with one expert a token, all used alike. */
+  readonly routerAuxLoss?: number;
+}
+
+export interface AccumulateOptions {
+  readonly gradientScale: number;
+  readonly seed: number;
+  /** Weight of the routers' loss beside a target's; 0 where absent. */
+  readonly routerAuxLossCoef?: number | undefined;
 }
 
 export interface EvaluationResult extends StepResult {
@@ -23,8 +32,11 @@ export interface EngineState {
 }
 
 export interface TrainingEngine {
-  /** Forward and backward of one micro-batch; adds d(lossSum)/d(parameter) * gradientScale to the accumulators. */
-  accumulate(batch: Batch, options: { gradientScale: number; seed: number }): Promise<StepResult>;
+  /**
+   * Forward and backward of one micro-batch; adds d(lossSum)/d(parameter) * gradientScale to the accumulators, where the loss of each
+   * target has the routers' of its batch beside it.
+   */
+  accumulate(batch: Batch, options: AccumulateOptions): Promise<StepResult>;
   evaluate(batch: Batch): Promise<EvaluationResult>;
   /** Empties the accumulators. */
   discardGradients(): void;

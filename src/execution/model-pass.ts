@@ -69,9 +69,14 @@ export class ModelPass {
     return hidden;
   }
 
-  /** From the gradient of the hidden state, which is used up, to those of the parameters. */
-  async backward(gradient: Tensor, sink: GradientSink): Promise<void> {
-    const encoderGradient = await this.#trunk!.backward(gradient, sink);
+  /** What the blocks under the head gave beside their hidden states, summed over them; the caller takes them over. */
+  get sideOutputs(): ReadonlyMap<string, Tensor> {
+    return this.#trunk!.sideOutputs;
+  }
+
+  /** From the gradient of the hidden state, which is used up, and those of `sideOutputs` to those of the parameters. */
+  async backward(gradient: Tensor, sink: GradientSink, ofSides: Readonly<Record<string, Tensor>> = {}): Promise<void> {
+    const encoderGradient = await this.#trunk!.backward(gradient, sink, ofSides);
     this.#releaseEncoder();
     if (encoderGradient) await this.#encoder!.backward(encoderGradient, sink);
   }

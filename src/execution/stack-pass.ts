@@ -38,6 +38,7 @@ export class StackPass {
   #positionBias: Record<string, Tensor> = {};
   /** Gradients of what all blocks read, summed over the blocks. */
   readonly #sums = new Map<string, Tensor>();
+  readonly #sideOutputs = new Map<string, Tensor>();
 
   constructor(options: StackPassOptions) {
     this.#options = options;
@@ -62,22 +63,41 @@ export class StackPass {
       // A block with a backward pass needs its input again; otherwise two slots take turns.
       const hiddenSlot = holds && (block.backward || blocks[layer + 1]?.backward) ? `hidden.${layer + 1}` : `hidden.turn.${layer % 2}`;
       const shared = { ...(await this.#bring(context(layer))), ...this.#positionBias, ...(encoderHidden && { encoderHidden }) };
-      const next = await this.#runForward(block, { index: layer + 1, inputs: { ...shared, hidden }, slotOf: () => hiddenSlot, holds });
+      const slotOf = (name: string): string => (name === "hidden" ? hiddenSlot : name);
+      const { hidden: next, ...beside } = await this.#runForward(block, { index: layer + 1, inputs: { ...shared, hidden }, slotOf, holds });
       if (!(holds && block.backward)) this.#options.memory.release(hidden);
-      hidden = next.hidden!;
+      hidden = next!;
+      for (const [name, output] of Object.entries(beside))
+        this.#sideOutputs.set(name, await this.#options.memory.add(this.#sideOutputs.get(name), output));
     }
     if (!holds) await this.#releaseShared();
     return hidden;
   }
 
-  /** @returns the gradient of the encoder's output, summed over all blocks that read it; undefined where none is needed */
-  async backward(gradient: Tensor, accumulators: GradientSink): Promise<Tensor | undefined> {
+  /** What blocks gave beside their hidden states in the forward pass, summed over the blocks; the caller takes them over. */
+  get sideOutputs(): ReadonlyMap<string, Tensor> {
+    return this.#sideOutputs;
+  }
+
+  /**
+   * @param ofSides gradients of what blocks gave beside their hidden states, by output, the same for every block
+   * @returns the gradient of the encoder's output, summed over all blocks that read it; undefined where none is needed
+   */
+  async backward(
+    gradient: Tensor,
+    accumulators: GradientSink,
+    ofSides: Readonly<Record<string, Tensor>> = {},
+  ): Promise<Tensor | undefined> {
     const { memory, trunk } = this.#options;
     const { embedding, positionBias, blocks } = trunk;
     let current: Tensor | undefined = gradient;
     for (const [index, segment] of [...[embedding, ...blocks].entries()].reverse()) {
       if (!current) break;
-      const next: Tensor | undefined = await this.#runBackward(segment, { index, gradients: { hidden: current }, accumulators });
+      const next: Tensor | undefined = await this.#runBackward(segment, {
+        index,
+        gradients: { ...ofSides, hidden: current },
+        accumulators,
+      });
       memory.release(current);
       current = next;
     }

@@ -3,12 +3,13 @@
  * in chunks of rows so that logits stay small, then backward through the blocks. Implements the trainers' port.
  */
 import type { Batch } from "../data/batch.ts";
+import { type RouterBalance, routerBalance, routingOutputs } from "../objectives/side-losses/router-balance.ts";
 import { bindDims } from "../tensor/bindings.ts";
 import { type Graph, printGraph } from "../tensor/graph.ts";
 import { peakIntermediateBytes } from "../tensor/liveness.ts";
 import type { DimBindings } from "../tensor/shape.ts";
 import { createPassMemory } from "./create-pass-memory.ts";
-import type { EngineState, EvaluationResult, StepResult, TrainingEngine } from "./engine.ts";
+import type { AccumulateOptions, EngineState, EvaluationResult, StepResult, TrainingEngine } from "./engine.ts";
 import { GradientsOnDevice } from "./gradients-on-device.ts";
 import { HeadPass, rowsAtOnce } from "./head-pass.ts";
 import { chunksOf, createContexts, type ModelContexts, ModelPass, type ModelPassOptions } from "./model-pass.ts";
@@ -59,8 +60,7 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     this.#head = new HeadPass({ ...own, store, model, objective, reference, referenceTop });
   }
 
-  /** Forward and backward of one micro-batch. Adds d(lossSum)/d(parameter) * gradientScale to the accumulators. */
-  async accumulate(given: Batch, { gradientScale, seed }: { gradientScale: number; seed: number }): Promise<StepResult> {
+  async accumulate(given: Batch, { gradientScale, seed, routerAuxLossCoef = 0 }: AccumulateOptions): Promise<StepResult> {
     const { batch, layout } = withVirtualTokens(given, this.#options.model, this.#options.method);
     const chunks = chunksOf(batch);
     const program = await cached(this.#training, keyOf(chunks), () => compileTraining(this.#options, chunks));
@@ -70,9 +70,27 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     const topNumbers = this.#options.referenceTop?.numbersOf(given);
     const { result, hiddenGradient } = await this.#head.run({ head: program.head, batch, hidden, reference, topNumbers, gradientScale });
     for (const used of [hidden, reference?.hidden]) if (used) this.#memory.release(used);
-    await pass.backward(hiddenGradient!, this.#gradients);
+    const balance = await this.#routerBalance(pass);
+    const ofRouting = balance?.gradient.map((value) => value * routerAuxLossCoef * gradientScale * batch.targetLabels.length);
+    const ofSides = ofRouting && {
+      [routingOutputs.probabilities]: { dtype: "float32" as const, dims: [ofRouting.length], data: ofRouting },
+    };
+    await pass.backward(hiddenGradient!, this.#gradients, ofSides);
     await this.#gradients.finish();
-    return result;
+    return { ...result, ...(balance && { routerAuxLoss: balance.loss }) };
+  }
+
+  /** Of what the blocks of a pass say; undefined where they say nothing. */
+  async #routerBalance({ sideOutputs }: ModelPass): Promise<RouterBalance | undefined> {
+    const read = async (name: string): Promise<Float32Array> => {
+      const sum = sideOutputs.get(name)!;
+      const { data } = await this.#memory.toHost(sum);
+      this.#memory.release(sum);
+      return data as Float32Array;
+    };
+    if (sideOutputs.size === 0) return undefined;
+    const { choices, probabilities } = routingOutputs;
+    return routerBalance({ choices: await read(choices), probabilities: await read(probabilities) }, this.#options.model.routing!);
   }
 
   async evaluate(given: Batch): Promise<EvaluationResult> {

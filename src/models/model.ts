@@ -115,6 +115,16 @@ export interface RelativeBias {
   readonly farthestDistance: number;
 }
 
+/** How the blocks of a stack choose experts, and what keeps their choices even in training: `objectives/side-losses/router-balance.ts`. */
+export interface Routing {
+  readonly numExperts: number;
+  readonly expertsPerToken: number;
+  /** `router_aux_loss_coef`. */
+  readonly auxLossCoef: number;
+  /** `output_router_logits`: the checkpoint asks for that loss. */
+  readonly hasAuxLoss: boolean;
+}
+
 /** A chain of blocks behind an embedding. */
 export interface Stack {
   readonly hiddenSize: number;
@@ -133,6 +143,8 @@ export interface Stack {
   embed(build: SegmentBuilder, input: EmbeddingInput): Value;
   block(build: SegmentBuilder, input: BlockInput): BlockOutput;
   readonly relativeBias?: RelativeBias;
+  /** Where blocks have experts. */
+  readonly routing?: Routing;
   /** Keys and values of the encoder's tokens for the cross-attention of a block: its output [B, S, C] -> [B, S, heads * headDim], twice. */
   crossKeyValues?(build: SegmentBuilder, encoderHidden: Value): KeyValues;
   /** Rotary positions of a layer, undefined where it has none; layers with the same object share one pair of tables. */

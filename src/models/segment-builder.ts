@@ -6,6 +6,7 @@
 import { ShapeError } from "../base/errors.ts";
 import { Graph, type TensorType, type Value } from "../tensor/graph.ts";
 import { add, cast, constant, gather, greaterOrEqual, matmul, mul, randomUniform, where } from "../tensor/ops/index.ts";
+import type { Dim } from "../tensor/shape.ts";
 import type { KeyValues } from "./model.ts";
 import { companionName, type ParameterStorage, type StoredTensors } from "./storage.ts";
 
@@ -65,6 +66,16 @@ export interface ResidualPlace {
   readonly input: Value;
 }
 
+/** What a router made of a block's tokens. */
+export interface RoutedCall {
+  /** Of the experts, over all of them, [B * T, experts]. */
+  readonly probabilities: Value;
+  /** Experts of each token, int64 [B * T, expertsPerToken]. */
+  readonly chosen: Value;
+  /** B and T. */
+  readonly tokens: readonly [Dim, Dim];
+}
+
 /** Where methods and regularisers reach into a model. All are optional; a model calls them at the same places in every family. */
 export interface ModelHooks {
   /** Change the input of a linear layer [..., inFeatures]. */
@@ -81,6 +92,8 @@ export interface ModelHooks {
   embedding?(embedded: Value, build: SegmentBuilder): Value;
   /** Change a branch before it is added to the residual stream [B, T, C]. */
   residual?(branch: Value, build: SegmentBuilder, place: ResidualPlace): Value;
+  /** Look at how a router dealt its tokens out; what comes of it leaves the segment as an output beside the hidden state. */
+  routed?(call: RoutedCall, build: SegmentBuilder): void;
 }
 
 export interface SegmentOptions {
@@ -225,6 +238,10 @@ export class SegmentBuilder {
 
   residual(branch: Value, place: ResidualPlace): Value {
     return this.#options.hooks.reduce((current, hooks) => hooks.residual?.(current, this, place) ?? current, branch);
+  }
+
+  routed(call: RoutedCall): void {
+    for (const hooks of this.#options.hooks) hooks.routed?.(call, this);
   }
 
   /** Uniform noise in [0, 1) of a value's shape; every use in a segment has its own stream, every step its own seed. */

@@ -74,6 +74,13 @@ const training = z.strictObject({
     .describe(
       "float16: matrix products and activations in float16, trained weights, norms, softmax and losses in float32, with dynamic loss scaling. Needs webgpu with shader-f16, or cuda. Default: float32.",
     ),
+  routerAuxLossCoef: z
+    .number()
+    .min(0)
+    .optional()
+    .describe(
+      "Mixtures of experts: weight of the loss that keeps the routers' choices even, which metrics show as aux_loss; 0 is off. Default: router_aux_loss_coef of config.json where that says output_router_logits, else off.",
+    ),
   activationCheckpointing: z
     .enum(["none", "block"])
     .default("none")

@@ -17,6 +17,8 @@ export interface MetricsRow {
   readonly skipped_steps?: number | undefined;
   /** What holds the weights near their start adds to the loss. */
   readonly weight_penalty?: number | undefined;
+  /** How uneven the choices of routers are, before its weight, beside the loss. */
+  readonly aux_loss?: number | undefined;
   readonly tokens_per_second?: number | undefined;
   readonly eval_loss?: number | undefined;
   readonly eval_perplexity?: number | undefined;

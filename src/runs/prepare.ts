@@ -13,6 +13,7 @@ import { embeddingNoise, residualDropout } from "../methods/regularisers.ts";
 import type { Model } from "../models/model.ts";
 import type { Objective } from "../objectives/objective.ts";
 import { objectives } from "../objectives/registry.ts";
+import { routingSums } from "../objectives/side-losses/router-balance.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
 import { optimizers } from "../optimizers/registry.ts";
 import { schedules } from "../optimizers/schedules/registry.ts";
@@ -59,6 +60,8 @@ export interface PreparedRun {
   createPenalties(): Promise<WeightPenalty[]>;
   /** Likeliest predictions of a teacher, where the objective wants those; to be filled before the first step. */
   readonly teacherCache: TeacherCache | undefined;
+  /** Weight of the loss that keeps the choices of routers even; undefined where it is off. */
+  readonly routerAuxLossCoef: number | undefined;
   /** Of the weights over the steps. */
   readonly average: WeightAverage | undefined;
   readonly evaluationWeights: EvaluationWeights | undefined;
@@ -137,7 +140,9 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
   const reference = chosen.readsReference && !top ? await openReference(config.objective, { loaded, environment }) : undefined;
   const optimizer = lookUp("optimizer", optimizers as readonly Optimizer[], config.optimizer.name);
   const schedule = lookUp("schedule", schedules as readonly Schedule[], config.schedule.name);
+  const routerAuxLossCoef = chooseAuxLossCoef(config, model);
   const regularisers = [
+    ...(routerAuxLossCoef === undefined ? [] : [routingSums]),
     ...(training.dropout > 0 ? [residualDropout(training.dropout)] : []),
     ...(training.neftuneNoiseAlpha > 0 ? [embeddingNoise({ alpha: training.neftuneNoiseAlpha, sequenceLength: maxLength })] : []),
   ];
@@ -175,7 +180,7 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
   return {
     base: virtual === 0 || earlier?.adapter ? { loaded, engine } : withoutVirtualTokens(),
     ...{ task, loaded, engine, train, validation, heldOut, dataFiles: rows.files, totalSteps, maxLength, batchesForEpoch, earlierHeldOut },
-    ...{ teacherCache, writing },
+    ...{ teacherCache, writing, routerAuxLossCoef },
     ...{ average, evaluationWeights: writeTo && createEvaluationWeights({ trained, writeTo }) },
     lineage: earlier?.lineage ?? [],
     createPenalties: async () =>
@@ -188,6 +193,20 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
       (optimizer.ownLearningRate?.(config.optimizer, step + 1) ?? config.optimizer.learningRate) *
       schedule.factor(config.schedule, { step, totalSteps }),
   };
+}
+
+/**
+ * Without a word in the configuration, where the checkpoint asks for it and the model writes: transformers has it in no other class.
+ * @throws ConfigError if it is asked of a model without experts
+ */
+function chooseAuxLossCoef({ training }: RunConfig, { modelType, routing, labelHead }: Model): number | undefined {
+  const given = training.routerAuxLossCoef;
+  if (!routing && given)
+    throw new ConfigError(
+      `training.routerAuxLossCoef: ${given}, but a model of type ${modelType} has no experts and so no routers. Leave it out.`,
+    );
+  const coef = given ?? (routing?.hasAuxLoss && !labelHead ? routing.auxLossCoef : 0);
+  return coef > 0 ? coef : undefined;
 }
 
 /** @throws ConfigError if data.maxLength is above what the model takes beside its virtual tokens */

@@ -126,6 +126,7 @@ export async function runTraining({ config, environment, resume, signal, events 
     validation: prepared.validation ? validationBatches(prepared, config) : [],
     gradientAccumulationSteps: config.training.gradientAccumulationSteps,
     maxGradNorm: config.training.maxGradNorm,
+    routerAuxLossCoef: prepared.routerAuxLossCoef,
     seed: config.training.seed,
     ...(config.training.precision === "float16" && { lossScale: initialLossScale }),
     evalEvery,
@@ -139,6 +140,7 @@ export async function runTraining({ config, environment, resume, signal, events 
           ...(Number.isFinite(event.gradientNorm) && { grad_norm: event.gradientNorm }),
           ...(event.lossScale !== undefined && { loss_scale: event.lossScale, skipped_steps: event.skippedSteps }),
           ...(event.penalty !== undefined && { weight_penalty: event.penalty }),
+          ...(event.routerAuxLoss !== undefined && { aux_loss: event.routerAuxLoss }),
           ...{ tokens_per_second: event.tokensPerSecond, memory_mb: environment.peakMemoryBytes() / 1e6 },
         });
         events.onStep?.({ ...event, memoryBytes: environment.peakMemoryBytes() });

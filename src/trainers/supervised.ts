@@ -31,6 +31,8 @@ export interface SupervisedOptions {
   readonly plateau?: { readonly factor: number; readonly patience: number } | undefined;
   /** Added to the loss of every step. */
   readonly penalties?: readonly WeightPenalty[];
+  /** Weight of the loss that keeps the choices of routers even, where the engine gives it. */
+  readonly routerAuxLossCoef?: number | undefined;
   /** Takes in the weights after every step. */
   readonly average?: WeightAverage | undefined;
   /** Evaluated in place of the trained weights, and left in place at the end of the run. */
@@ -60,6 +62,8 @@ export interface StepEvent {
   /** That the gradients of the step were multiplied by, and the steps left out so far because they overflowed, this one included. */
   readonly lossScale?: number;
   readonly skippedSteps?: number;
+  /** Of routers, before its weight; beside the loss. */
+  readonly routerAuxLoss?: number;
 }
 export interface EvaluationEvent {
   readonly step: number;
@@ -155,9 +159,13 @@ async function takeStep(options: SupervisedOptions, { state, micro }: { state: T
   const scale = state.lossScale?.scale ?? 1;
   const targets = micro.reduce((sum, batch) => sum + batch.targetLabels.length, 0);
   let lossSum = 0;
+  let routerAuxLoss: number | undefined;
   for (const [i, batch] of micro.entries()) {
-    const result = await engine.accumulate(batch, { gradientScale: scale / targets, seed: (options.seed * 31 + state.step) * 1024 + i });
+    const seed = (options.seed * 31 + state.step) * 1024 + i;
+    const result = await engine.accumulate(batch, { gradientScale: scale / targets, seed, routerAuxLossCoef: options.routerAuxLossCoef });
     lossSum += result.lossSum;
+    if (result.routerAuxLoss !== undefined)
+      routerAuxLoss = (routerAuxLoss ?? 0) + (result.routerAuxLoss * batch.targetLabels.length) / targets;
   }
   const loss = lossSum / targets;
   const penalties: number[] = [];
@@ -183,6 +191,7 @@ async function takeStep(options: SupervisedOptions, { state, micro }: { state: T
   return {
     ...{ loss, learningRate, gradientNorm, tokens, tokensPerSecond: tokens / ((performance.now() - started) / 1000) },
     ...(state.lossScale && { lossScale: nextLossScale(state.lossScale, { overflowed }) }),
+    ...(routerAuxLoss !== undefined && { routerAuxLoss }),
     ...(penalties.length > 0 && { penalty: penalties.reduce((sum, value) => sum + value, 0) }),
   };
 }

@@ -15,6 +15,7 @@ import { SegmentedTrainingEngine } from "../../src/execution/training-engine.ts"
 import type { AttachedMethod, MethodTarget } from "../../src/methods/method.ts";
 import { createModel } from "../../src/models/families/registry.ts";
 import { type HeadChoice, withLabelHead } from "../../src/models/label-heads.ts";
+import type { ModelHooks } from "../../src/models/segment-builder.ts";
 import { describeModel } from "../../src/models/segments.ts";
 import { checkTensors, findTensor, openCheckpoint } from "../../src/models/weights/checkpoint.ts";
 import { causalLm } from "../../src/objectives/causal-lm.ts";
@@ -41,6 +42,7 @@ export interface OpenOptions {
   readonly quantization?: QuantizationConfig;
   readonly cache?: QuantisedCache;
   readonly objective?: { readonly objective: Objective | LabelObjective; readonly config: unknown };
+  readonly regularisers?: readonly ModelHooks[];
   /** For labels, instead of the vocabulary. */
   readonly head?: HeadChoice;
   /** The frozen model that the objective compares with, made from the one that is trained. */
@@ -75,7 +77,15 @@ export async function openTinyModel(options: OpenOptions) {
   });
   const trainedOptimizer = await createOptimizer({ backend: on, optimizer, config, store });
   const engine = new SegmentedTrainingEngine({
-    ...{ backend: on, model, method, regularisers: [], store, activationCheckpointing, precision: options.precision },
+    ...{
+      backend: on,
+      model,
+      method,
+      regularisers: options.regularisers ?? [],
+      store,
+      activationCheckpointing,
+      precision: options.precision,
+    },
     ...{ objective: objective.objective, objectiveConfig: objective.config },
     reference: options.reference?.({ model, method, store }),
     referenceTop: options.referenceTop,

@@ -13,8 +13,10 @@ import { methods } from "../../src/methods/registry.ts";
 import { causalLm } from "../../src/objectives/causal-lm.ts";
 import { openFolder } from "../../src/platform/node/files.ts";
 import { parseRunConfig } from "../../src/runs/config.ts";
+import { parseMetrics } from "../../src/runs/metrics-log.ts";
 import { prepareRun } from "../../src/runs/prepare.ts";
 import { runTraining } from "../../src/runs/train-run.ts";
+import { words as smallWords, writeSmallCheckpoint } from "../cli/small-checkpoint.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "tunesmith-runs-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -93,5 +95,53 @@ describe("virtual tokens in a run", () => {
       /data.maxLength: 450 is above the model's limit of 512 positions.*of which 100 are virtual tokens/,
     );
     await expect(prepare(512)).rejects.toThrow(/method.numVirtualTokens: 512 virtual tokens leave no room in the model's 512 positions/);
+  });
+});
+
+describe("the loss of routers in a run", () => {
+  const mixtral = {
+    ...{ model_type: "mixtral", hidden_size: 16, intermediate_size: 12, num_hidden_layers: 2, num_attention_heads: 2 },
+    ...{ num_key_value_heads: 2, max_position_embeddings: 64, num_local_experts: 4, num_experts_per_tok: 2 },
+    ...{ output_router_logits: true, router_aux_loss_coef: 0.3 },
+  };
+  const words = join(folder, "words.jsonl");
+  writeFileSync(
+    words,
+    smallWords
+      .slice(0, 8)
+      .map((word) => JSON.stringify({ text: `red ${word} blue warm` }))
+      .join("\n"),
+  );
+  const experts = (output: string, routing: object, config: Readonly<Record<string, unknown>> = mixtral) =>
+    writeSmallCheckpoint(join(folder, `${output}-model`), config).then((model) =>
+      configOf(
+        { name: "full" },
+        { model, data: { train: words, maxLength: 32 }, output: join(folder, output), training: { maxSteps: 2, ...routing } },
+      ),
+    );
+  const coefOf = async (config: Awaited<ReturnType<typeof experts>>) =>
+    (await prepareRun(config, createNodeEnvironment([]))).routerAuxLossCoef;
+
+  it("is on where config.json asks for it, and stands in the metrics", async () => {
+    const config = await experts("routed", {});
+    expect(await coefOf(config)).toBe(0.3);
+    await runTraining({ config, environment: createNodeEnvironment([]), resume: false, events: {} });
+    const losses = parseMetrics(readFileSync(join(folder, "routed", "metrics.jsonl"), "utf8")).flatMap(({ aux_loss }) => aux_loss ?? []);
+    expect(losses.length).toBe(2);
+    // Two experts of each token, at best all used alike.
+    for (const loss of losses) expect(loss).toBeGreaterThan(1.9);
+  });
+
+  it("follows the run's configuration before the checkpoint's", async () => {
+    expect(await coefOf(await experts("routed-off", { routerAuxLossCoef: 0 }))).toBeUndefined();
+    expect(await coefOf(await experts("routed-other", { routerAuxLossCoef: 0.1 }))).toBe(0.1);
+    expect(await coefOf(await experts("routed-silent", {}, { ...mixtral, output_router_logits: false }))).toBeUndefined();
+  });
+
+  it("is refused where nothing routes", async () => {
+    const config = configOf({ name: "lora" }, { training: { maxSteps: 2, routerAuxLossCoef: 0.01 } });
+    await expect(prepareRun(config, createNodeEnvironment([]))).rejects.toThrow(
+      /routerAuxLossCoef: 0.01, but a model of type llama has no experts/,
+    );
   });
 });

@@ -1,7 +1,7 @@
 /** Qwen3, mixture of experts: Qwen3 whose MLPs, in all blocks or some, are many small experts. https://arxiv.org/abs/2505.09388 */
 import { ConfigReader } from "../config-reader.ts";
 import { createGatedDecoder, gatedMlp, readGatedDecoderConfig } from "../layers/gated-decoder.ts";
-import { sparseExperts } from "../layers/sparse-experts.ts";
+import { readRouting, sparseExperts } from "../layers/sparse-experts.ts";
 import { windowByLayer } from "../layers/window-by-layer.ts";
 import type { ModelFamily } from "../model.ts";
 
@@ -14,11 +14,13 @@ export const qwen3Moe = {
     const decoder = readGatedDecoderConfig(config, "qwen3_moe");
     const step = config.positiveInteger("decoder_sparse_step", 1);
     const denseLayers = new Set(config.list("mlp_only_layers"));
-    const experts = sparseExperts({
-      ...decoder,
-      intermediateSize: config.positiveInteger("moe_intermediate_size"),
+    const sizes = {
       numExperts: config.positiveInteger("num_local_experts", 128),
       expertsPerToken: config.positiveInteger("num_experts_per_tok", 8),
+    };
+    const experts = sparseExperts({
+      ...{ ...decoder, ...sizes },
+      intermediateSize: config.positiveInteger("moe_intermediate_size"),
       normalisesShares: config.boolean("norm_topk_prob", false),
       router: "mlp.gate",
       moduleInMemory: "mlp",
@@ -31,6 +33,7 @@ export const qwen3Moe = {
       ...decoder,
       queryKeyNorm: "heads",
       slidingWindow: windowByLayer(raw),
+      routing: readRouting(config, sizes),
       mlp: (build, x, layer) => (denseLayers.has(layer) || (layer + 1) % step !== 0 ? gatedMlp(build, x, decoder) : experts(build, x)),
     });
   },

@@ -6,7 +6,7 @@ import { CheckpointError } from "../../base/errors.ts";
 import type { Value } from "../../tensor/graph.ts";
 import { add, mul, reshape, rmsNorm, rotaryEmbedding } from "../../tensor/ops/index.ts";
 import type { ConfigReader } from "../config-reader.ts";
-import type { BlockInput, BlockOutput, HeadOutput, MaskKind, Model } from "../model.ts";
+import type { BlockInput, BlockOutput, HeadOutput, MaskKind, Model, Routing } from "../model.ts";
 import type { SegmentBuilder } from "../segment-builder.ts";
 import { type Activation, readActivation } from "./activations.ts";
 import { attention } from "./attention.ts";
@@ -51,6 +51,8 @@ export interface GatedDecoderConfig {
   queryKeyValue?(build: SegmentBuilder, x: Value): readonly [Value, Value, Value];
   /** [B, T, C] -> [B, T, C] where it is not the usual gated MLP. */
   mlp?(build: SegmentBuilder, x: Value, layer: number): Value;
+  /** Where that has experts. */
+  readonly routing?: Routing;
 }
 
 /** Where norms stand, by their names in the checkpoint; there is none where a name is absent. */

@@ -23,7 +23,9 @@ import {
   topK,
 } from "../../tensor/ops/index.ts";
 import type { RowOrder } from "../../tensor/ops/row-groups.ts";
-import { multiplyDims } from "../../tensor/shape.ts";
+import { type Dim, multiplyDims } from "../../tensor/shape.ts";
+import type { ConfigReader } from "../config-reader.ts";
+import type { Routing } from "../model.ts";
 import type { BareWeight, SegmentBuilder } from "../segment-builder.ts";
 import type { Activation } from "./activations.ts";
 
@@ -44,6 +46,18 @@ export interface SparseExpertsOptions {
   expert(index: number): readonly [string, string, string];
 }
 
+/** The part of config.json on what keeps a router's choices even, which the families with experts write alike. */
+export function readRouting(
+  config: ConfigReader,
+  { numExperts, expertsPerToken }: Pick<SparseExpertsOptions, "numExperts" | "expertsPerToken">,
+): Routing {
+  return {
+    ...{ numExperts, expertsPerToken },
+    auxLossCoef: config.number("router_aux_loss_coef", 0.001),
+    hasAuxLoss: config.boolean("output_router_logits", false),
+  };
+}
+
 /** @throws CheckpointError if a token has more experts than there are */
 export function sparseExperts(options: SparseExpertsOptions): (build: SegmentBuilder, x: Value) => Value {
   const { hiddenSize: C, intermediateSize: I, numExperts, expertsPerToken } = options;
@@ -59,7 +73,7 @@ export function sparseExperts(options: SparseExpertsOptions): (build: SegmentBui
   return (build, x) => {
     const tokens = multiplyDims(x.shape[0]!, x.shape[1]!);
     const rows = reshape(x, [tokens, C]);
-    const { shares, sizes, dealt } = route(build, rows, options);
+    const { shares, sizes, dealt } = route(build, rows, { ...options, tokens: [x.shape[0]!, x.shape[1]!] });
     const linears = (pieces: readonly Value[], part: 0 | 1 | 2): Value => {
       const outFeatures = part === 2 ? C : I;
       const made = pieces.map((input, e) => build.linear({ name: names[e]![part], input, outFeatures, bare: bare(e, part) }));
@@ -82,16 +96,24 @@ interface Routes {
   readonly sizes: Value;
 }
 
-function route(build: SegmentBuilder, rows: Value, { numExperts: E, expertsPerToken: k, ...options }: SparseExpertsOptions): Routes {
+interface RouteOptions extends SparseExpertsOptions {
+  /** B and T, whose product the rows are. */
+  readonly tokens: readonly [Dim, Dim];
+}
+
+function route(build: SegmentBuilder, rows: Value, { numExperts: E, expertsPerToken: k, ...options }: RouteOptions): Routes {
   const { graph } = build;
   const tokens = rows.shape[0]!;
   const pairs = multiplyDims(tokens, k);
   const bare = { parameter: `${options.moduleInMemory}.gate.weight` };
   const logits = graph.keep(build.linear({ name: options.router, input: rows, outFeatures: E, bare }));
-  const chosen = reshape(topK(logits, k), [pairs]);
+  const probabilities = softmax(logits);
+  const top = topK(logits, k);
+  build.routed({ probabilities, chosen: top, tokens: options.tokens });
+  const chosen = reshape(top, [pairs]);
   const { sizes, ...inOrder } = groupRows(chosen, E);
   const tokenOfPair = reshape(broadcastTo(reshape(range(graph, tokens), [tokens, 1]), [tokens, k]), [pairs]);
-  const flat = reshape(softmax(logits), [multiplyDims(tokens, E)]);
+  const flat = reshape(probabilities, [multiplyDims(tokens, E)]);
   const taken = reshape(gather(flat, add(mul(tokenOfPair, E), chosen)), [tokens, k]);
   const shares = options.normalisesShares ? div(taken, reduceSum(taken, [-1], { keepDims: true })) : taken;
   return { dealt: { ...inOrder, copies: k }, shares: dealRows(reshape(shares, [pairs]), { ...inOrder, copies: 1 }), sizes };

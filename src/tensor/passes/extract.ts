@@ -42,5 +42,6 @@ export function extract({ graph, inputs, outputs }: ExtractOptions): Graph {
   return copy;
 }
 
-const nodeKey = ({ op, attributes }: Node, operands: readonly Value[]): string =>
+/** Equal for nodes that give equal results. */
+export const nodeKey = ({ op, attributes }: Node, operands: readonly Value[]): string =>
   `${op.name}(${operands.map(({ id }) => id).join(",")})${printAttributes(attributes)}`;

@@ -52,9 +52,22 @@ describe("mergeProducts", () => {
 
   it("leaves wide products, and right operands that the graph makes itself", () => {
     const graph = new Graph();
-    const [x, wide, small] = [float(graph, "x", [4, 3]), float(graph, "wide", [65, 3]), float(graph, "small", [2, 3])];
-    for (const [i, right] of [wide, wide, f.neg(small), f.exp(small)].entries())
+    const [x, small] = [float(graph, "x", [4, 3]), float(graph, "small", [2, 3])];
+    const wide = ["a", "b"].map((name) => float(graph, `wide ${name}`, [65, 3]));
+    for (const [i, right] of [...wide, f.neg(small), f.exp(small)].entries())
       graph.output(`${i}`, f.matmul(x, right, { transposeB: true }));
     expect(products(mergeProducts(graph))).toBe(4);
+  });
+
+  it("makes one of equal products, which then has one gradient", () => {
+    const graph = new Graph();
+    const [x, wide] = [float(graph, "x", [4, 3]), float(graph, "wide", [65, 3])];
+    const [a, b] = [f.matmul(x, wide, { transposeB: true }), f.matmul(x, wide, { transposeB: true })];
+    graph.output("y", f.add(f.mul(a, 2), f.exp(b)));
+    const merged = mergeProducts(graph);
+    const y = merged.outputs.get("y")!;
+    const [gradient] = gradients({ graph: merged, outputs: [{ value: y, gradient: y }], wrt: [merged.inputs.get("x")!] });
+    expect(products(extract({ graph: merged, inputs: new Map(), outputs: new Map([["gradient", gradient!]]) }))).toBe(2);
+    expect(interpret(merged, { x: filled(4, 3), wide: filled(65, 3) })).toEqual(interpret(graph, { x: filled(4, 3), wide: filled(65, 3) }));
   });
 });
