@@ -1,50 +1,101 @@
-/** The loss that keeps routers even, against transformers: its value, gradients of both losses together, one AdamW step. */
+/** The loss of a mixture's routers against transformers: with padding, in packed rows, over micro-batches, with and without activation checkpointing. */
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import type { Batch, TokenizedExample } from "../../src/data/batch.ts";
 import { collate } from "../../src/data/batches.ts";
 import { full } from "../../src/methods/full.ts";
+import { createModel } from "../../src/models/families/registry.ts";
 import { routingSums } from "../../src/objectives/side-losses/router-balance.ts";
 import { expectSummary, type Summary } from "./expect-summary.ts";
 import { openTinyModel, reference } from "./tiny-model.ts";
 
-interface Reference {
-  inputIds: number[][];
-  coef: number;
+interface RouterReference {
+  documents: number[][];
+  coefficient: number;
   loss: number;
   auxLoss: number;
   gradients: Record<string, Summary>;
-  lossAfterStep: number;
+  parametersAfterStep: Record<string, Summary>;
   auxLossAfterStep: number;
   optimizer: { learningRate: number; weightDecay: number; epsilon: number };
+  accumulated: { auxLosses: number[]; gradients: Record<string, Summary> };
 }
 
-describe.each(readdirSync(`${reference}router-loss`))("%s", (file) => {
-  const expected = JSON.parse(readFileSync(`${reference}router-loss/${file}`, "utf8")) as Reference;
-  const folder = `${reference}families/${file.replace(".json", "")}`;
-  const { learningRate, weightDecay, epsilon } = expected.optimizer;
-  const open = (activationCheckpointing: "none" | "block") =>
-    openTinyModel({
-      ...{ folder, attach: (target) => full.attach(target), regularisers: [routingSums], activationCheckpointing },
-      optimizer: { learningRate, weightDecay, epsilon },
-    });
-  const documents = expected.inputIds.map((ids) => ({ inputIds: Int32Array.from(ids), labels: Int32Array.from(ids) }));
-  const batch = collate(documents.map((document) => [document]));
-  const targets = batch.targetLabels.length;
-  const once = { gradientScale: 1 / targets, seed: 0, routerAuxLossCoef: expected.coef };
+const read = <T>(path: string): T => JSON.parse(readFileSync(`${reference}${path}`, "utf8")) as T;
+const exampleOf = (ids: readonly number[]): TokenizedExample => ({ inputIds: Int32Array.from(ids), labels: Int32Array.from(ids) });
+const batchOf = (sequences: readonly (readonly number[])[][]): Batch => collate(sequences.map((documents) => documents.map(exampleOf)));
 
-  it.each(["none", "block"] as const)(
-    "agrees with transformers, padding left out (activation checkpointing: %s)",
-    async (checkpointing) => {
-      const { engine, store } = await open(checkpointing);
-      const result = await engine.accumulate(batch, once);
-      expect(Math.abs(result.routerAuxLoss! - expected.auxLoss)).toBeLessThan(1e-5);
-      expect(Math.abs(result.lossSum / targets + expected.coef * result.routerAuxLoss! - expected.loss)).toBeLessThan(1e-5);
-      for (const [name, summary] of Object.entries(expected.gradients))
-        expectSummary(name, store.parameters.get(name)!.gradient!, summary, 1e-4);
-      await engine.update({ learningRate, step: 1, gradientScale: 1 });
-      const after = await engine.accumulate(batch, once);
-      expect(Math.abs(after.routerAuxLoss! - expected.auxLossAfterStep)).toBeLessThan(1e-4);
-      expect(Math.abs(after.lossSum / targets + expected.coef * after.routerAuxLoss! - expected.lossAfterStep)).toBeLessThan(1e-4);
-    },
-  );
+describe.each(readdirSync(`${reference}router-loss`))("%s", (family) => {
+  const expected = read<RouterReference>(`router-loss/${family}/reference.json`);
+  const { coefficient, optimizer } = expected;
+  const [first, second, third] = expected.documents as [number[], number[], number[]];
+  const padded = batchOf([[first], [second], [third]]);
+  const open = (options: { activationCheckpointing?: "none" | "block"; regularisers?: [] } = {}) =>
+    openTinyModel({
+      folder: `${reference}families/${family}`,
+      attach: (target) => full.attach(target),
+      optimizer: { ...optimizer },
+      regularisers: [routingSums],
+      ...options,
+    });
+  const scaleOf = (...batches: Batch[]): number => 1 / batches.reduce((sum, { targetLabels }) => sum + targetLabels.length, 0);
+
+  it.each([
+    { title: "padded rows", batch: padded, activationCheckpointing: "none" },
+    { title: "padded rows, with activation checkpointing", batch: padded, activationCheckpointing: "block" },
+    { title: "the same documents packed into two rows", batch: batchOf([[first], [second, third]]), activationCheckpointing: "none" },
+  ] as const)("agrees in loss, gradients and an optimizer step: $title", async ({ batch, activationCheckpointing }) => {
+    const { engine, store } = await open({ activationCheckpointing });
+    const {
+      lossSum,
+      tokens,
+      routerAuxLoss: auxLoss,
+    } = await engine.accumulate(batch, { gradientScale: scaleOf(batch), seed: 0, routerAuxLossCoef: coefficient });
+    expect(Math.abs(auxLoss! - expected.auxLoss)).toBeLessThan(1e-5);
+    expect(Math.abs(lossSum / tokens + coefficient * auxLoss! - expected.loss)).toBeLessThan(1e-5);
+    for (const [name, summary] of Object.entries(expected.gradients))
+      expectSummary(name, store.parameters.get(name)!.gradient!, summary, 1e-4);
+    await engine.update({ learningRate: optimizer.learningRate, step: 1, gradientScale: 1 });
+    for (const [name, summary] of Object.entries(expected.parametersAfterStep))
+      expectSummary(name, store.parameters.get(name)!.tensor.data as Float32Array, summary, 1e-4);
+    const after = await engine.accumulate(batch, { gradientScale: scaleOf(batch), seed: 0, routerAuxLossCoef: coefficient });
+    expect(Math.abs(after.routerAuxLoss! - expected.auxLossAfterStep)).toBeLessThan(1e-4);
+  });
+
+  it("weighs micro-batches by their targets", async () => {
+    const micro = [batchOf([[first], [second]]), batchOf([[third]])];
+    const { engine, store } = await open();
+    for (const [i, batch] of micro.entries()) {
+      const { routerAuxLoss: auxLoss } = await engine.accumulate(batch, {
+        gradientScale: scaleOf(...micro),
+        seed: 0,
+        routerAuxLossCoef: coefficient,
+      });
+      expect(Math.abs(auxLoss! - expected.accumulated.auxLosses[i]!)).toBeLessThan(1e-5);
+    }
+    for (const [name, summary] of Object.entries(expected.accumulated.gradients))
+      expectSummary(name, store.parameters.get(name)!.gradient!, summary, 1e-4);
+  });
+
+  it("is left out of evaluation, and gives nothing where it is off", async () => {
+    const { engine } = await open();
+    expect(await engine.evaluate(padded)).not.toHaveProperty("routerAuxLoss");
+    const { engine: without } = await open({ regularisers: [] });
+    const { lossSum, ...result } = await without.accumulate(padded, { gradientScale: 1, seed: 0 });
+    expect(result).not.toHaveProperty("routerAuxLoss");
+    expect(lossSum).toBe((await engine.evaluate(padded)).lossSum);
+  });
+});
+
+describe.each(["mixtral", "qwen3_moe"])("config.json of %s", (family) => {
+  const config = read<Record<string, unknown>>(`families/${family}/config.json`);
+  const routingOf = (fields: object) => createModel({ ...config, ...fields }).routing!;
+  it("asks for the loss by output_router_logits", () => {
+    expect(routingOf({ output_router_logits: false }).hasAuxLoss).toBe(false);
+    expect(routingOf({ output_router_logits: true, router_aux_loss_coef: 0.02 })).toMatchObject({ hasAuxLoss: true, auxLossCoef: 0.02 });
+    expect(routingOf({ output_router_logits: true, router_aux_loss_coef: undefined }).auxLossCoef).toBe(0.001);
+  });
+  it("cannot ask for a negative weight", () => {
+    expect(() => routingOf({ router_aux_loss_coef: -1 })).toThrow("router_aux_loss_coef is -1; expected 0 or more");
+  });
 });

@@ -1,47 +1,77 @@
-"""Loss of a mixture of experts with the routers' loss beside it: value, gradients and one AdamW step, by transformers."""
+"""The loss of a mixture's routers (load_balancing_loss_func): documents of different length in rows padded at the end, with the attention mask.
+
+Reads the checkpoints of families.py. A packed batch of the same documents has the same numbers: attention stays inside each, and the loss of the
+routers sums over all tokens that the mask leaves."""
 
 import torch
-import transformers
+from transformers import AutoModelForCausalLM
 
 from families import OPTIMIZER, VOCAB, adamw, named_as_in_file
 from fixture import ROOT, number, random_tokens, summaries, write_fixture
 
+# family folder: weight of the loss, far above the usual 0.001, so that its gradient is seen
+CASES = {"mixtral": 0.5, "qwen3_moe": 0.3, "qwen3_moe-shares": 0.7}
+LENGTHS = [12, 5, 7]
 RECIPE = (
-    "the checkpoints of families/, float32, eager attention, eval mode, output_router_logits; two documents of different length, padded on the right and "
-    "masked; loss is the mean cross-entropy plus router_aux_loss_coef times aux_loss; gradients of that loss; then one torch.optim.AdamW step as in families.py"
+    "documents of 12, 5 and 7 tokens in rows padded at the end with token 0, attention_mask 0 and labels -100 there; eager attention, eval mode, "
+    "output_router_logits with router_aux_loss_coef = coefficient. loss is transformers' loss: the mean cross-entropy plus coefficient * auxLoss; "
+    "one torch.optim.AdamW step on its gradients as in families. accumulated: documents 0 and 1 in one micro-batch, document 2 in another, each with "
+    "its whole loss (routers included) times its share of the targets; gradients of the sum"
 )
-# name of the checkpoint: weight of the routers' loss. Large, so that it shows beside the other.
-CASES = {"mixtral": 0.5, "qwen3_moe": 0.7, "qwen3_moe-shares": 0.4}
-LENGTHS = [7, 12]
 
 
-def write_case(name, coef, seed):
-    model = transformers.AutoModelForCausalLM.from_pretrained(
-        ROOT / "families" / name, attn_implementation="eager", router_aux_loss_coef=coef, output_router_logits=True
-    ).eval()
-    input_ids = random_tokens((2, max(LENGTHS)), VOCAB, seed)
-    mask = torch.tensor([[1] * n + [0] * (max(LENGTHS) - n) for n in LENGTHS])
-    inputs = dict(input_ids=input_ids * mask, attention_mask=mask, labels=input_ids.masked_fill(mask == 0, -100), use_cache=False)
-    output = model(**inputs)
+def rows(documents):
+    width = max(len(d) for d in documents)
+    mask = torch.tensor([[int(t < len(d)) for t in range(width)] for d in documents])
+    input_ids = torch.stack([torch.nn.functional.pad(d, (0, width - len(d))) for d in documents])
+    return dict(input_ids=input_ids, attention_mask=mask, labels=input_ids.masked_fill(mask == 0, -100), use_cache=False, output_router_logits=True)
+
+
+def open_model(family, coefficient):
+    model = AutoModelForCausalLM.from_pretrained(ROOT / "families" / family, attn_implementation="eager").eval()
+    model.router_aux_loss_coef = coefficient
+    return model
+
+
+def gradients(model):
+    return summaries(named_as_in_file(model, of=lambda parameter: parameter.grad))
+
+
+def accumulated(family, coefficient, documents):
+    model = open_model(family, coefficient)
+    targets = sum(len(d) - 1 for d in documents)
+    losses = []
+    for micro in (documents[:2], documents[2:]):
+        output = model(**rows(micro))
+        losses.append(number(output.aux_loss.item()))
+        (output.loss * (sum(len(d) - 1 for d in micro) / targets)).backward()
+    return {"auxLosses": losses, "gradients": gradients(model)}
+
+
+def write_case(family, coefficient, seed):
+    documents = [random_tokens((length,), VOCAB, seed + i) for i, length in enumerate(LENGTHS)]
+    model = open_model(family, coefficient)
+    output = model(**rows(documents))
     output.loss.backward()
     content = {
-        "inputIds": [row[:n].tolist() for row, n in zip(input_ids, LENGTHS)],
-        "coef": coef,
+        "documents": [d.tolist() for d in documents],
+        "coefficient": coefficient,
         "loss": number(output.loss.item()),
         "auxLoss": number(output.aux_loss.item()),
-        "gradients": summaries(named_as_in_file(model, of=lambda parameter: parameter.grad)),
+        "gradients": gradients(model),
         "optimizer": OPTIMIZER,
     }
     adamw(model).step()
+    content["parametersAfterStep"] = summaries(named_as_in_file(model))
     with torch.no_grad():
-        after = model(**inputs)
-    after = {"lossAfterStep": number(after.loss.item()), "auxLossAfterStep": number(after.aux_loss.item())}
-    write_fixture(f"router-loss/{name}.json", f"seed {seed}; {RECIPE}", {**content, **after})
+        content["auxLossAfterStep"] = number(model(**rows(documents)).aux_loss.item())
+    content["accumulated"] = accumulated(family, coefficient, documents)
+    write_fixture(f"router-loss/{family}/reference.json", f"seed {seed}; {RECIPE}", content)
 
 
 def main():
-    for index, (name, coef) in enumerate(CASES.items()):
-        write_case(name, coef, seed=1500 + index)
+    for index, (family, coefficient) in enumerate(CASES.items()):
+        write_case(family, coefficient, seed=900 + 10 * index)
 
 
 if __name__ == "__main__":

@@ -51,9 +51,10 @@ export function readRouting(
   config: ConfigReader,
   { numExperts, expertsPerToken }: Pick<SparseExpertsOptions, "numExperts" | "expertsPerToken">,
 ): Routing {
+  const auxLossCoef = config.number("router_aux_loss_coef", 0.001);
+  if (auxLossCoef < 0) throw new CheckpointError(`config.json: router_aux_loss_coef is ${auxLossCoef}; expected 0 or more.`);
   return {
-    ...{ numExperts, expertsPerToken },
-    auxLossCoef: config.number("router_aux_loss_coef", 0.001),
+    ...{ numExperts, expertsPerToken, auxLossCoef },
     hasAuxLoss: config.boolean("output_router_logits", false),
   };
 }
