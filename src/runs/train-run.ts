@@ -17,7 +17,7 @@ import { initialLossScale } from "../trainers/loss-scale.ts";
 import { type EvaluationEvent, type StepEvent, type TrainingOutcome, trainSupervised } from "../trainers/supervised.ts";
 import { taskFile } from "./bind-task.ts";
 import type { RunConfig } from "./config.ts";
-import { parseConfigText, printConfig } from "./config-text.ts";
+import { parseConfigText, printConfig, printRunConfig } from "./config-text.ts";
 import type { RunEnvironment, RunFolder } from "./environment.ts";
 import { changedInputs, type Manifest, parseManifest, serializeManifest } from "./manifest.ts";
 import { measureHeldOut } from "./measure.ts";
@@ -201,7 +201,7 @@ export async function runTraining({ config, environment, resume, signal, events 
         samples,
         facts,
         notices,
-        config: printConfig(config),
+        config: printRunConfig(config, task),
       }),
     );
   }
