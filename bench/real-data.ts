@@ -1,76 +1,114 @@
 /**
- * npx tsx bench/real-data.ts: checkpoints that others trained, tuned on real text: held-out loss against base with its interval.
- * Needs the shared data (TUNESMITH_SHARED_DATA) and a build.
+ * npx tsx bench/real-data.ts [words]: checkpoints that others trained, tuned on real data: held-out loss, or accuracy of labels, against base with
+ * its interval. With words only the rows whose model or data have one of them ("sst2"). Needs the shared data (TUNESMITH_SHARED_DATA) and a build.
  */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
 const root = resolve(import.meta.dirname, "..");
 const shared = process.env.TUNESMITH_SHARED_DATA ?? resolve(root, "../shared/data");
+if (!existsSync(shared)) {
+  console.error(`There is no shared data at ${shared}. Name its folder in TUNESMITH_SHARED_DATA.`);
+  process.exit(2);
+}
 
-const jobs = [
+interface Comparison {
+  readonly difference: number;
+  readonly low: number;
+  readonly high: number;
+  readonly documents: number;
+}
+interface Measured {
+  readonly loss: number;
+  readonly metrics: Readonly<Record<string, number>>;
+}
+/** results.json. */
+interface Result {
+  readonly base: Measured;
+  readonly tuned: Measured;
+  readonly comparison: Comparison;
+  readonly metricComparisons: Readonly<Record<string, Comparison>>;
+}
+
+const share = "validationShare: 0.1, testShare: 0.15, maxLength: 256";
+const texts = [
   { model: "stories260k-llama", data: "text/tinystories_instruct.jsonl", rate: 1e-3, training: "{ epochs: 4, batchSize: 2 }" },
   { model: "stories260k-llama", data: "text/tinyshakespeare_first90.txt", rate: 3e-3, training: "{ maxSteps: 120, batchSize: 4 }" },
   { model: "chat-gpt2", data: "dialogue/soda_chat.jsonl", rate: 1e-3, training: "{ epochs: 2, batchSize: 4 }" },
   { model: "chat-gpt2", data: "instruct/rasbt_instruction.json", rate: 1e-3, training: "{ epochs: 4, batchSize: 4 }" },
+].map((job) => ({ ...job, more: `data: { train: ${shared}/${job.data}, ${share} }` }));
+const labels = [
+  {
+    ...{ model: "chat-gpt2", data: "classification/sst2_train.tsv.gz", rate: 1e-3, training: "{ epochs: 3, batchSize: 8 }" },
+    more: `data: { train: ${shared}/classification/sst2_train.tsv.gz, validation: ${shared}/classification/sst2_dev.tsv, maxLength: 64 }\ntask: { name: sequence-classification }`,
+  },
 ];
-
-interface Result {
-  readonly base: { readonly loss: number; readonly tokens: number };
-  readonly tuned: { readonly loss: number };
-  readonly comparison: { readonly difference: number; readonly low: number; readonly high: number; readonly documents: number };
-}
-
-interface ClassResult {
-  readonly base: { readonly metrics: { readonly eval_accuracy: number } };
-  readonly tuned: { readonly metrics: { readonly eval_accuracy: number } };
-  readonly metricComparisons: { readonly eval_accuracy: Result["comparison"] };
-}
+type Job = (typeof texts)[number];
 
 const folder = mkdtempSync(join(tmpdir(), "tunesmith-real-"));
-console.log("| model | data | base | tuned | difference (95% interval) | held-out documents | seconds |\n|---|---|--:|--:|---|--:|--:|");
-for (const [i, { model, data, rate, training }] of jobs.entries()) {
-  const config = join(folder, `${i}.yaml`);
-  writeFileSync(
-    config,
-    `model: ${shared}/models/${model}\ndata: { train: ${shared}/${data}, validationShare: 0.1, testShare: 0.15, maxLength: 256 }\nmethod: { name: lora, rank: 16 }\noptimizer: { name: adamw, learningRate: ${rate} }\ntraining: ${training}\noutput: ${join(folder, String(i))}\n`,
-  );
-  const started = performance.now();
-  const output = execFileSync(process.execPath, [join(root, "dist/cli/main.js"), "train", config, "--json"], {
-    encoding: "utf8",
-    stdio: ["ignore", "pipe", "ignore"],
-    maxBuffer: 2 ** 28,
+
+function train({ model, rate, training, more }: Job): Result {
+  const config = join(folder, "run.yaml");
+  const output = mkdtempSync(join(folder, "run-"));
+  const lines = [
+    `model: ${shared}/models/${model}`,
+    more,
+    "method: { name: lora, rank: 16 }",
+    `optimizer: { name: adamw, learningRate: ${rate} }`,
+    `training: ${training}`,
+    `output: ${join(output, "run")}`,
+  ];
+  writeFileSync(config, `${lines.join("\n")}\n`);
+  const json = execFileSync(process.execPath, [join(root, "dist/cli/main.js"), "train", config, "--json"], {
+    ...{ encoding: "utf8", stdio: ["ignore", "pipe", "pipe"], maxBuffer: 2 ** 28 },
   });
-  const { base, tuned, comparison } = JSON.parse(output) as Result;
-  const { difference, low, high, documents } = comparison;
-  console.log(
-    `| ${model} | ${data} | ${base.loss.toFixed(3)} | ${tuned.loss.toFixed(3)} | ${difference.toFixed(3)} (${low.toFixed(3)} to ${high.toFixed(3)}) | ${documents} | ${((performance.now() - started) / 1000).toFixed(0)} |`,
-  );
+  return JSON.parse(json) as Result;
 }
 
-console.log(
-  "\n| model | data | accuracy of base | tuned | difference in points (95% interval) | held-out texts | seconds |\n|---|---|--:|--:|---|--:|--:|",
-);
-const classes = join(folder, "classes.yaml");
-writeFileSync(
-  classes,
-  `model: ${shared}/models/chat-gpt2\ndata: { train: ${shared}/classification/sst2_train.tsv.gz, validation: ${shared}/classification/sst2_dev.tsv, maxLength: 64 }\ntask: { name: sequence-classification }\nmethod: { name: lora, rank: 16, targetModules: all-linear }\noptimizer: { name: adamw, learningRate: 1.0e-3 }\ntraining: { epochs: 3, batchSize: 8 }\noutput: ${join(folder, "classes")}\n`,
-);
-const begun = performance.now();
-const { base, tuned, metricComparisons } = JSON.parse(
-  execFileSync(process.execPath, [join(root, "dist/cli/main.js"), "train", classes, "--json"], {
-    encoding: "utf8",
-    stdio: ["ignore", "pipe", "ignore"],
-    maxBuffer: 2 ** 28,
-  }),
-) as ClassResult;
-const { difference, low, high, documents } = metricComparisons.eval_accuracy;
-const [before, after, ...points] = [base.metrics.eval_accuracy, tuned.metrics.eval_accuracy, difference, low, high].map((share) =>
-  (100 * share).toFixed(1),
-);
-console.log(
-  `| chat-gpt2 | classification/sst2 | ${before}% | ${after}% | ${points[0]} (${points[1]} to ${points[2]}) | ${documents} | ${((performance.now() - begun) / 1000).toFixed(0)} |`,
-);
+interface Table {
+  readonly header: string;
+  readonly jobs: readonly Job[];
+  /** Base, tuned, and the difference with its interval in one unit. */
+  cells(result: Result): {
+    readonly base: string;
+    readonly tuned: string;
+    readonly comparison: Comparison;
+    readonly show: (value: number) => string;
+  };
+}
+
+const tables: readonly Table[] = [
+  {
+    header: "| model | data | loss of base | tuned | difference (95% interval) | held-out documents | seconds |",
+    jobs: texts,
+    cells({ base, tuned, comparison }) {
+      const show = (value: number): string => value.toFixed(3);
+      return { base: show(base.loss), tuned: show(tuned.loss), comparison, show };
+    },
+  },
+  {
+    header: "| model | data | accuracy of base | tuned | difference in points (95% interval) | held-out texts | seconds |",
+    jobs: labels,
+    cells({ base, tuned, metricComparisons }) {
+      const show = (value: number): string => (100 * value).toFixed(1);
+      const accuracy = ({ metrics }: Measured): string => `${show(metrics.eval_accuracy!)}%`;
+      return { base: accuracy(base), tuned: accuracy(tuned), comparison: metricComparisons.eval_accuracy!, show };
+    },
+  },
+];
+
+const words = process.argv.slice(2);
+for (const { header, jobs, cells } of tables) {
+  const chosen = jobs.filter(({ model, data }) => words.length === 0 || words.some((word) => `${model} ${data}`.includes(word)));
+  if (chosen.length > 0) console.log(`${header}\n|---|---|--:|--:|---|--:|--:|`);
+  for (const job of chosen) {
+    const started = performance.now();
+    const { base, tuned, comparison, show } = cells(train(job));
+    const difference = `${show(comparison.difference)} (${show(comparison.low)} to ${show(comparison.high)})`;
+    const seconds = ((performance.now() - started) / 1000).toFixed(0);
+    console.log(`| ${job.model} | ${job.data} | ${base} | ${tuned} | ${difference} | ${comparison.documents} | ${seconds} |`);
+  }
+}
 rmSync(folder, { recursive: true });

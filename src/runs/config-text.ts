@@ -1,6 +1,8 @@
 /** Configurations as text: YAML (which JSON is a part of) and dotted overrides from a command line. */
 import { parseDocument, stringify } from "yaml";
 import { ConfigError } from "../base/errors.ts";
+import type { BoundTask } from "../tasks/task.ts";
+import type { RunConfig } from "./config.ts";
 
 /** @throws ConfigError with file, line and column of every syntax error */
 export function parseConfigText(text: string, file: string): Record<string, unknown> {
@@ -36,3 +38,7 @@ export function applyOverrides(config: Record<string, unknown>, overrides: reado
 }
 
 export const printConfig = (config: unknown): string => stringify(config, { lineWidth: 120 });
+
+/** For a reader: without the objective where the task brings its own loss. */
+export const printRunConfig = (config: RunConfig, task: Pick<BoundTask, "objective">): string =>
+  printConfig(Object.fromEntries(Object.entries(config).filter(([field]) => field !== "objective" || !task.objective)));

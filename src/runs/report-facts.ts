@@ -40,7 +40,7 @@ export function reportFacts({
       "peak memory, MB": Math.round(environment.peakMemoryBytes() / 1e6),
     },
     Data: {
-      files: prepared.dataFiles.map(({ path }) => path).join(", "),
+      files: prepared.dataFiles.map(({ path }) => path).join("\n"),
       format: train.report.format,
       "chat template": train.report.chatTemplate ?? "none (text)",
       "training rows": train.report.rows,

@@ -30,6 +30,14 @@ export async function tryDevice(runtime: OnnxRuntime, device: DeviceName): Promi
     if (y?.data[0] !== 2) throw new BackendError(`computed 1 + 1 = ${y?.data[0]}.`);
     return { available: true };
   } catch (error) {
-    return { available: false, reason: (error as Error).message.trim().split("\n")[0]! };
+    return { available: false, reason: reasonOf(error as Error) };
   }
 }
+
+/** The first line, without the graph's name and the place in ONNX Runtime's source. */
+const reasonOf = ({ message }: Error): string =>
+  message
+    .trim()
+    .split("\n")[0]!
+    .replace(/^trial of \w+: ONNX Runtime refused the graph: /, "")
+    .replace(/^\/onnxruntime_src\/.* was false\. /, "");

@@ -1,8 +1,11 @@
 /** tunesmith doctor: what this machine offers, and what is missing. */
+import { execFile } from "node:child_process";
 import { availableParallelism, cpus, freemem, totalmem } from "node:os";
-import { listDevices } from "../../backends/onnx/list-devices.ts";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import type { DeviceReport } from "../../backends/onnx/list-devices.ts";
+import { BackendError } from "../../base/errors.ts";
 import { formatBytes } from "../../base/units.ts";
-import { loadOnnxRuntime } from "../../platform/node/onnxruntime.ts";
 import type { Command } from "../command.ts";
 import { packageVersion, tunesmithVersion } from "../environment.ts";
 
@@ -11,7 +14,7 @@ export const doctor = {
   summary: "devices, memory and versions of this machine",
   define(command, { print }) {
     command.option("--json", "print JSON", false).action(async ({ json }: { json: boolean }) => {
-      const devices = await listDevices(await loadOnnxRuntime());
+      const devices = await tryDevices();
       const facts = {
         tunesmith: tunesmithVersion,
         node: process.version,
@@ -30,3 +33,16 @@ export const doctor = {
     });
   },
 } as const satisfies Command;
+
+/** @throws BackendError if a driver ends the trial */
+async function tryDevices(): Promise<DeviceReport[]> {
+  const trial = fileURLToPath(new URL("../device-trial.js", import.meta.url));
+  try {
+    return JSON.parse((await promisify(execFile)(process.execPath, [trial])).stdout) as DeviceReport[];
+  } catch (error) {
+    const { signal, code, stderr } = error as { signal?: string | null; code?: number; stderr?: string };
+    throw new BackendError(
+      `the trial of the devices ended with ${signal ?? `code ${code}`}; a driver may be broken. Use device: cpu. It wrote: ${stderr?.trim() || "nothing"}`,
+    );
+  }
+}

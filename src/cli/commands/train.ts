@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { ConfigError } from "../../base/errors.ts";
 import { formatBytes, formatCount, formatDuration } from "../../base/units.ts";
 import { parseRunConfig } from "../../runs/config.ts";
-import { applyOverrides, parseConfigText, printConfig } from "../../runs/config-text.ts";
+import { applyOverrides, parseConfigText, printRunConfig } from "../../runs/config-text.ts";
 import { estimateRun } from "../../runs/estimate.ts";
 import { prepareRun } from "../../runs/prepare.ts";
 import type { Command } from "../command.ts";
@@ -37,7 +37,7 @@ export const train = {
           const estimate = await estimateRun(prepared, config.training);
           if (json) print(JSON.stringify({ config, ...estimate }, null, 2));
           else {
-            print(printConfig(config).trimEnd());
+            print(printRunConfig(config, prepared.task).trimEnd());
             print("");
             print(
               `parameters      ${formatCount(prepared.trainableParameters)} trained of ${formatCount(prepared.allParameters)} (${((100 * prepared.trainableParameters) / prepared.allParameters).toFixed(2)}%)`,

@@ -4,8 +4,8 @@
  * so no outlier columns have to be taken out.
  */
 import { z } from "zod";
+import { float16ToFloat32, float32ToFloat16 } from "../../base/half.ts";
 import { cast, mul, transpose } from "../../tensor/ops/index.ts";
-import { float16ToFloat32, float32ToFloat16 } from "../weights/half.ts";
 import { largestMagnitude } from "./blockwise.ts";
 import { defineFormat, embeddings, outIn, turned } from "./format.ts";
 

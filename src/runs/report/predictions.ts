@@ -19,7 +19,7 @@ function renderMatrix(scores: ScoresOf<"classes">): string {
     const cells = row.map((count, predicted) => `<td>${actual === predicted ? `<strong>${count}</strong>` : count}</td>`).join("");
     return `<tr><th scope="row">${escapeHtml(scores.labels[actual]!)}</th>${cells}</tr>`;
   });
-  return `<h3>Labels in rows, predictions in columns</h3><div class="wide"><table><thead><tr><td></td>${heads}</tr></thead><tbody>${rows.join("")}</tbody></table></div>`;
+  return `<h3>Labels in rows, predictions in columns</h3><div class="wide matrix"><table><thead><tr><td></td>${heads}</tr></thead><tbody>${rows.join("")}</tbody></table></div>`;
 }
 
 interface Mistake {
@@ -63,5 +63,5 @@ function renderErrors(scores: Scores): string {
     return `<tr><td>${escapeHtml(text.slice(0, 300))}</td><td>${escapeHtml(expected)}</td><td>${escapeHtml(said)}</td>${sure}</tr>`;
   });
   const heads = ["Text", "Expected", "Predicted", ...(isSure ? ["Confidence"] : [])].map((name) => `<th scope="col">${name}</th>`).join("");
-  return `<h3>${title}</h3><div class="wide"><table><thead><tr>${heads}</tr></thead><tbody>${rows.join("")}</tbody></table></div>`;
+  return `<h3>${title}</h3><div class="wide texts"><table><thead><tr>${heads}</tr></thead><tbody>${rows.join("")}</tbody></table></div>`;
 }

@@ -93,10 +93,13 @@ const renderSample = ({ prompt, before, after }: ReportSample): string =>
 
 const renderAnswer = (who: string, text: string): string => `<div><h3>${who}</h3><p>${escapeHtml(text) || "<em>no text</em>"}</p></div>`;
 
+/** Paths break behind their slashes. */
+const breakable = (html: string): string => html.replaceAll("/", "/<wbr>");
+
 const renderFacts = (rows: Readonly<Record<string, string | number>>): string =>
   `<table class="facts"><tbody>${Object.entries(rows)
     .map(
       ([name, value]) =>
-        `<tr><th scope="row">${escapeHtml(name)}</th><td>${typeof value === "number" ? formatCount(value) : escapeHtml(value)}</td></tr>`,
+        `<tr><th scope="row">${escapeHtml(name)}</th><td>${typeof value === "number" ? formatCount(value) : breakable(escapeHtml(value))}</td></tr>`,
     )
     .join("")}</tbody></table>`;

@@ -51,9 +51,13 @@ export function renderVerdict({ base, tuned, comparison, metricComparisons = {},
 <div class="wide"><table><thead><tr><td></td><th scope="col">Base</th><th scope="col">Tuned</th><th scope="col">Change</th></tr></thead><tbody>${body}</tbody></table></div></section>`;
 }
 
-const capital = (name: string): string => name[0]!.toUpperCase() + name.slice(1);
-const change = (before: Figure, after: Figure): string =>
-  before.isShare ? `${signed(100 * (after.value - before.value), 1)} points` : `${signed(100 * (after.value / before.value - 1), 1)}%`;
+const capital = (name: string): string => (name[0]!.toUpperCase() + name.slice(1)).replace(/ f1$/, " F1");
+const change = (before: Figure, after: Figure): string => {
+  const shown = before.isShare
+    ? `${signed(100 * (after.value - before.value), 1)} points`
+    : `${signed(100 * (after.value / before.value - 1), 1)}%`;
+  return `<span class="together">${shown}</span>`;
+};
 const intervalOf = (difference: PairedDifference | undefined): string =>
-  difference ? ` (${signed(100 * difference.low, 1)} to ${signed(100 * difference.high, 1)})` : "";
+  difference ? ` <span class="together">(${signed(100 * difference.low, 1)} to ${signed(100 * difference.high, 1)})</span>` : "";
 const signed = (value: number, digits = 4): string => `${value < 0 ? "\u2212" : "+"}${Math.abs(value).toFixed(digits)}`;
