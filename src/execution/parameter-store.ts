@@ -7,12 +7,11 @@
 
 import type { HostTensor } from "../backends/backend.ts";
 import { CheckpointError } from "../base/errors.ts";
-import { float32ToFloat16, largestFloat16 } from "../base/half.ts";
+import { float32ToBfloat16, float32ToFloat16, largestFloat16 } from "../base/half.ts";
 import type { Random } from "../base/random.ts";
 import type { AttachedMethod, ParameterData } from "../methods/method.ts";
 import type { ParameterSpec } from "../models/segment-builder.ts";
 import { float32, namedTensors, type ParameterStorage, plain, type StoredTensors } from "../models/storage.ts";
-import { float32ToBfloat16 } from "../models/weights/half.ts";
 import type { Grouping, GroupSettings } from "../optimizers/settings/parameter-groups.ts";
 import { type DType, isFloat } from "../tensor/dtype.ts";
 import type { WeightSource } from "./checkpoint-weights.ts";
