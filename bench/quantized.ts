@@ -21,7 +21,7 @@ import { nf4 } from "../src/models/quantisation/nf4.ts";
 import { describeModel } from "../src/models/segments.ts";
 import { openCheckpoint } from "../src/models/weights/checkpoint.ts";
 import { bytesOf } from "../src/models/weights/element-types.ts";
-import { float32ToBfloat16 } from "../src/models/weights/half.ts";
+import { float32ToBfloat16 } from "../src/base/half.ts";
 import { encodeSafetensors, type TensorToWrite } from "../src/models/weights/safetensors.ts";
 import { causalLm } from "../src/objectives/causal-lm.ts";
 import { adamw } from "../src/optimizers/adamw.ts";

@@ -12,7 +12,7 @@ import { lora } from "../src/methods/lora/lora.ts";
 import { createModel } from "../src/models/families/registry.ts";
 import { describeModel } from "../src/models/segments.ts";
 import { bytesOf } from "../src/models/weights/element-types.ts";
-import { float32ToBfloat16, float32ToFloat16 } from "../src/models/weights/half.ts";
+import { float32ToBfloat16, float32ToFloat16 } from "../src/base/half.ts";
 import { causalLm } from "../src/objectives/causal-lm.ts";
 import { adamw } from "../src/optimizers/adamw.ts";
 import { loadOnnxRuntime } from "../src/platform/node/onnxruntime.ts";

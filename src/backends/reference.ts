@@ -1,5 +1,7 @@
 /** Runs graphs in the float64 interpreter: slow and exact, for tests. */
+
 import { BackendError } from "../base/errors.ts";
+import { float16ToFloat32, float32ToFloat16 } from "../base/half.ts";
 import type { DType } from "../tensor/dtype.ts";
 import type { ReferenceArray } from "../tensor/graph.ts";
 import { interpret } from "../tensor/interpret.ts";
@@ -7,7 +9,8 @@ import type { Backend, HostTensor } from "./backend.ts";
 
 export const referenceBackend: Backend = {
   name: "reference",
-  storable: ["float32"],
+  storable: ["float32", "float16"],
+  computesFloat16: true,
   compile: async (graph, { name = "graph", constants = new Map() } = {}) => ({
     async run(inputs, outputs = {}) {
       const arrays = Object.fromEntries(
@@ -35,6 +38,7 @@ export const referenceBackend: Backend = {
 
 const arrayOf: Partial<Record<DType, (data: Float64Array) => HostTensor["data"]>> = {
   float32: (data) => Float32Array.from(data),
+  float16: (data) => float32ToFloat16(Float32Array.from(data)),
   int64: (data) => BigInt64Array.from(data, BigInt),
   int32: (data) => Int32Array.from(data),
   bool: (data) => Uint8Array.from(data),
@@ -42,7 +46,8 @@ const arrayOf: Partial<Record<DType, (data: Float64Array) => HostTensor["data"]>
 
 function toReference({ dtype, dims, data }: HostTensor): ReferenceArray {
   if (!arrayOf[dtype]) throw new BackendError(`the reference backend does not read ${dtype}; cast to float32 first.`);
-  return { shape: dims, data: Float64Array.from(data as ArrayLike<number | bigint>, Number) };
+  const numbers = dtype === "float16" ? float16ToFloat32(data as Uint16Array) : (data as ArrayLike<number | bigint>);
+  return { shape: dims, data: Float64Array.from(numbers, Number) };
 }
 
 function fromReference(what: string, dtype: DType, { shape, data }: ReferenceArray): HostTensor {

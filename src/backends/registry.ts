@@ -4,11 +4,11 @@ import type { DType } from "../tensor/dtype.ts";
 
 export const devices = [
   // float16 and bfloat16 weights are cast where they are used, inside the graph, so that memory holds the small copy only.
-  { name: "cpu", executionProvider: "cpu", storable: ["float32", "float16", "bfloat16"], keepsResults: false },
+  { name: "cpu", executionProvider: "cpu", storable: ["float32", "float16", "bfloat16"], keepsResults: false, computesFloat16: false },
   // Adapters may lack shader-f16, as SwiftShader does; bfloat16 gave right results there, but nobody has measured where it is unpacked.
-  { name: "webgpu", executionProvider: "webgpu", storable: ["float32"], keepsResults: true },
+  { name: "webgpu", executionProvider: "webgpu", storable: ["float32"], keepsResults: true, computesFloat16: true },
   // ONNX Runtime's binding for Node hands results of this provider to the host only.
-  { name: "cuda", executionProvider: "cuda", storable: ["float32", "float16"], keepsResults: false },
+  { name: "cuda", executionProvider: "cuda", storable: ["float32", "float16"], keepsResults: false, computesFloat16: true },
 ] as const satisfies readonly DeviceDescription[];
 
 interface DeviceDescription {
@@ -18,6 +18,8 @@ interface DeviceDescription {
   readonly storable: readonly DType[];
   /** Results can stay on it and be inputs of the next graph. */
   readonly keepsResults: boolean;
+  /** It has kernels for float16; ONNX Runtime's CPU kernels widen to float32. WebGPU has no bfloat16 at all. */
+  readonly computesFloat16: boolean;
 }
 
 export type Device = (typeof devices)[number];

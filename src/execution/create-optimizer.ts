@@ -19,7 +19,7 @@ export async function createOptimizer({ backend, optimizer, config, store }: Opt
   return createOptimizerOnGroups({ backend, optimizer, config, groups: store.groups });
 }
 
-/** State in 8 bits is encoded in JavaScript, so that it lives in the host's memory. */
+/** State in 8 bits is encoded on the host, so that it lives in its memory. */
 const encodesState = ({ optimizer, config, store }: Omit<OptimizerOptions, "backend">): boolean =>
   store.groups.some(({ layout }) =>
     [...layout.values()].some(({ spec }) =>

@@ -10,7 +10,7 @@ export const createPassMemory = ({ deviceMemory }: Pick<Backend, "deviceMemory">
 
 const inSlots = (workspace: Workspace): PassMemory => ({
   isHost: true,
-  slot: (name, dims) => workspace.float32(name, dims),
+  slot: (name, type) => workspace.floats(name, type),
   trained: async () => undefined,
   resident: async (_, tensor) => tensor,
   bring: async (tensor) => tensor,

@@ -49,6 +49,8 @@ export interface OpenModelOptions {
   /** Batches of the training data, for methods whose start is found in them. */
   trainingBatches?(base: Pick<LoadedModel, "model" | "tokenizer">): readonly Batch[];
   readonly seed?: number;
+  /** What it is to compute in: with float16, frozen matrices are held so. float32 where absent. */
+  readonly precision?: "float32" | "float16" | undefined;
   /** Holds the frozen weights of linear layers as codes. Where absent: as when the adapter was trained. */
   readonly quantization?: QuantizationConfig | undefined;
   readonly quantisedCache?: QuantisedCache | undefined;
@@ -96,7 +98,11 @@ export async function openModel(options: OpenModelOptions): Promise<LoadedModel>
     quantization && (await openQuantisedBase({ config: quantization, linears, source, folder, cache: options.quantisedCache }));
   const target: MethodTarget = { model, ...description, linears, tokenizer, ...(quantised && { quantised }) };
   const chosen = adapter ?? method;
-  const loading = { specs: description.parameters, source, storable: backend.storable, quantised };
+  const held =
+    options.precision === "float16"
+      ? { storable: [...backend.storable, "float16" as const], frozenMatricesIn: "float16" as const }
+      : { storable: backend.storable };
+  const loading = { specs: description.parameters, source, ...held, quantised };
   const bareStore =
     !adapter && method?.method.readsData?.(method.config)
       ? await loadParameters({ ...loading, method: untouched, random: createRandom(seed) })

@@ -7,6 +7,7 @@
 
 import type { HostTensor } from "../backends/backend.ts";
 import { CheckpointError } from "../base/errors.ts";
+import { float32ToBfloat16, float32ToFloat16, largestFloat16 } from "../base/half.ts";
 import type { Random } from "../base/random.ts";
 import type { AttachedMethod, ParameterData } from "../methods/method.ts";
 import type { ParameterSpec } from "../models/segment-builder.ts";
@@ -68,6 +69,8 @@ export interface LoadParametersOptions {
   readonly random: Random;
   /** Element types that the device computes with; frozen weights in any other are converted to float32 while loading. */
   readonly storable: readonly DType[];
+  /** Converts frozen tensors of rank 2 and more, whatever the checkpoint holds; norms and biases are too small to matter. */
+  readonly frozenMatricesIn?: "float16";
   /** Holds frozen weights of linear layers as codes. */
   readonly quantised?: QuantisedBase | undefined;
   /** Frozen parameters that are in memory already. */
@@ -184,24 +187,45 @@ function createGroup(specs: readonly ParameterSpec[], settings: GroupSettings & 
   return { ...settings, parameters: new Float32Array(size), gradients: new Float32Array(size), layout };
 }
 
-interface FrozenOptions extends Pick<LoadParametersOptions, "source" | "storable" | "quantised"> {
+interface FrozenOptions extends Pick<LoadParametersOptions, "source" | "storable" | "quantised" | "frozenMatricesIn"> {
   /** Values that the method gives it, instead of the checkpoint's. */
   readonly made: Float32Array | undefined;
 }
 
 async function loadFrozen(
   spec: ParameterSpec,
-  { source, storable, quantised, made }: FrozenOptions,
+  { source, storable, quantised, frozenMatricesIn, made }: FrozenOptions,
 ): Promise<Omit<StoredParameter, "spec" | "gradient">> {
-  const { name, shape } = spec;
+  const { name, shape, kind } = spec;
   const storage = quantised?.storageOf(name);
   if (storage) return { storage, ...(made ? storage.quantise(made, shape) : await quantised!.read(name)) };
+  if (frozenMatricesIn && shape.length >= 2 && (made || isWiderThan(frozenMatricesIn, source.dtypeOf(name)))) {
+    const data = toFloat16(name, made ?? (await source.readFloat32(name)));
+    return { storage: plain("float16"), tensor: { dtype: "float16", dims: shape, data } };
+  }
   if (made) return { storage: float32, tensor: { dtype: "float32", dims: shape, data: made } };
   const dtype = source.dtypeOf(name);
   if (!isFloat(dtype)) throw new CheckpointError(`${name} is stored as ${dtype}; expected float32, float16 or bfloat16.`);
+  if (kind === "embedding" && dtype === "float32" && quantised?.config.embeddings === "bfloat16" && storable.includes("bfloat16"))
+    return {
+      storage: plain("bfloat16"),
+      tensor: { dtype: "bfloat16", dims: shape, data: float32ToBfloat16(await source.readFloat32(name)) },
+    };
   if (dtype === "float32" || !storable.includes(dtype))
     return { storage: float32, tensor: { dtype: "float32", dims: shape, data: await source.readFloat32(name) } };
   const data = new Uint16Array(shape.reduce((product, n) => product * n, 1));
   await source.readInto(name, new Uint8Array(data.buffer));
   return { storage: plain(dtype), tensor: { dtype, dims: shape, data } };
+}
+
+const isWiderThan = (held: DType, stored: DType): boolean => stored !== held && isFloat(stored);
+
+/** @throws CheckpointError if a number is beyond float16 */
+function toFloat16(name: string, values: Float32Array): Uint16Array {
+  const beyond = values.find((value) => Math.abs(value) > largestFloat16);
+  if (beyond !== undefined)
+    throw new CheckpointError(
+      `${name} holds ${beyond}; float16 ends at ${largestFloat16}. Train this checkpoint with training.precision: float32.`,
+    );
+  return float32ToFloat16(values);
 }

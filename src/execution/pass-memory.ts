@@ -4,6 +4,7 @@
  * that stay there (trained-tensors.ts).
  */
 import type { Backend, CompileOptions, HostTensor, Tensor } from "../backends/backend.ts";
+import type { DType } from "../tensor/dtype.ts";
 import type { Graph } from "../tensor/graph.ts";
 import type { ParameterStore } from "./parameter-store.ts";
 
@@ -31,7 +32,7 @@ export interface PassMemory {
   /** True if results can be written into memory of the host. */
   readonly isHost: boolean;
   /** What results of this name are written into; undefined where they get memory of the device. */
-  slot(name: string, dims: readonly number[]): HostTensor | undefined;
+  slot(name: string, type: { readonly dtype: DType; readonly dims: readonly number[] }): HostTensor | undefined;
   /** A trained parameter where it stays on a device; undefined where the store's own tensor is read. */
   trained(store: PassStore, parameter: string): Promise<Tensor | undefined>;
   /** Until `dispose`: a tensor that does not change. */

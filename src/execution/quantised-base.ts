@@ -1,7 +1,7 @@
 /**
  * The frozen weights of linear layers as codes. They are made from the checkpoint one weight at a time, so the float32 model
- * is never held, and kept on disk: the next run reads the codes. Embeddings, norms and the head stay as in the checkpoint,
- * as bitsandbytes leaves them.
+ * is never held, and kept on disk: the next run reads the codes. Embeddings and the head are no codes, as bitsandbytes leaves
+ * them, but rounded to bfloat16 where the configuration says so; norms stay as in the checkpoint.
  */
 import type { Folder } from "../base/byte-source.ts";
 import { CheckpointError, ConfigError, TunesmithError } from "../base/errors.ts";
@@ -20,6 +20,8 @@ import type { WeightSource } from "./checkpoint-weights.ts";
 
 export interface QuantizationConfig {
   readonly format: string;
+  /** How frozen embeddings and the head are held; as the checkpoint has them where absent, as in records of before there was a choice. */
+  readonly embeddings?: "bfloat16" | "checkpoint";
 }
 
 /** Quantised copies of checkpoints on disk. */
@@ -115,7 +117,8 @@ interface CacheOptions extends Pick<QuantisedBaseOptions, "config" | "folder"> {
 /** The file of codes, made where it is missing or damaged; undefined where it cannot be kept. */
 async function openCached({ config, folder, cache, weights, quantise }: CacheOptions): Promise<SafetensorsFile | undefined> {
   const { shelf } = cache;
-  const name = await cache.nameOf(folder, config);
+  const { embeddings: _, ...codes } = config;
+  const name = await cache.nameOf(folder, codes);
   if ((await shelf.list()).includes(name)) {
     try {
       return await openSafetensors(await (await shelf.open(name)).open(fileName));

@@ -2,6 +2,7 @@
 import { type HostTensor, isOnDevice, type Tensor } from "../backends/backend.ts";
 import type { TokenRows } from "../data/batch.ts";
 import { namedTensors } from "../models/storage.ts";
+import type { DType } from "../tensor/dtype.ts";
 import type { Graph } from "../tensor/graph.ts";
 import { type DimBindings, evaluateShape } from "../tensor/shape.ts";
 import { type BlockContext, int64 } from "./batch-context.ts";
@@ -150,8 +151,8 @@ export class StackPass {
     return { inputIds: int64(rows.inputIds, dims), positionIds: int64(rows.positionIds, dims), ...(tokenTypeIds && { tokenTypeIds }) };
   }
 
-  #slot(name: string, dims: readonly number[]): HostTensor | undefined {
-    return this.#options.memory.slot(`${this.#options.slots}${name}`, dims);
+  #slot(name: string, dims: readonly number[], dtype: DType = "float32"): HostTensor | undefined {
+    return this.#options.memory.slot(`${this.#options.slots}${name}`, { dtype, dims });
   }
 
   /** The slot for the next gradient: not the one that holds the present. */
@@ -187,9 +188,9 @@ export class StackPass {
     };
     const outputs: Record<string, HostTensor> = {};
     const own = compiled.segment.graph.outputs;
-    for (const [name, { shape }] of compiled.forwardGraph.outputs) {
+    for (const [name, { dtype, shape }] of compiled.forwardGraph.outputs) {
       const slot = own.has(name) ? slotOf(name) : `${name}.${index}`;
-      const given = own.has(name) || holds ? this.#slot(slot, evaluateShape(shape, this.#bindings)) : undefined;
+      const given = own.has(name) || holds ? this.#slot(slot, evaluateShape(shape, this.#bindings), dtype) : undefined;
       if (given) outputs[name] = given;
     }
     const results = { ...(await compiled.forward.run(only(all, compiled.forwardGraph), outputs)), ...outputs };

@@ -18,6 +18,7 @@ import {
 import type { LabelObjective, Objective, ObjectiveOutput, ReferenceTop } from "../objectives/objective.ts";
 import { gradients } from "../tensor/autodiff.ts";
 import type { Graph, TensorType, Value } from "../tensor/graph.ts";
+import { autocast } from "../tensor/passes/autocast.ts";
 import { extract } from "../tensor/passes/extract.ts";
 import { mergeProducts } from "../tensor/passes/merge-products.ts";
 import { scaleRowsLate } from "../tensor/passes/scale-rows-late.ts";
@@ -38,6 +39,8 @@ export interface ProgramOptions {
   readonly objective: Objective | LabelObjective;
   readonly objectiveConfig: unknown;
   readonly activationCheckpointing: "none" | "block";
+  /** float16: products and what stands between them, by `autocast`. float32 where absent. */
+  readonly precision?: "float32" | "float16" | undefined;
   /** The frozen model that the objective compares with, where it does. */
   readonly reference?: ReferenceModel | undefined;
   /** What is left of it, where the objective is content with its likeliest predictions. */
@@ -115,16 +118,16 @@ async function compileStack(
   options: ProgramOptions,
   { stack, chunks, encoderReached }: StackToCompile,
 ): Promise<{ trunk: Trunk; reached: boolean }> {
-  const { backend, method } = options;
+  const { method } = options;
   const context: SegmentContext = { ...segmentContext(options, { chunks, isTraining: true }), stack };
   const trains = (name: string): boolean => method.trains(name);
   const keepNothing = options.activationCheckpointing === "block";
   const embeddingSegment = buildEmbedding(context);
   let reached = trainsAny(embeddingSegment, trains);
-  const embedding = await compileSegment(backend, { segment: embeddingSegment, trains, inputGradients: [], keepNothing });
+  const embedding = await compileSegment(options, { segment: embeddingSegment, trains, inputGradients: [], keepNothing });
   const biasSegment = buildPositionBias(context);
   const trainsBias = biasSegment !== undefined && trainsAny(biasSegment, trains);
-  const positionBias = biasSegment && (await compileSegment(backend, { segment: biasSegment, trains, inputGradients: [], keepNothing }));
+  const positionBias = biasSegment && (await compileSegment(options, { segment: biasSegment, trains, inputGradients: [], keepNothing }));
   const blocks: CompiledSegment[] = [];
   for (let layer = 0; layer < stack.numHiddenLayers; layer++) {
     const segment = buildBlock(context, { layer });
@@ -135,7 +138,7 @@ async function compileStack(
       ...(encoderReached ? ["encoderHidden"] : []),
       ...(trainsBias ? biasSegment.graph.outputs.keys() : []),
     ];
-    blocks.push(await compileSegment(backend, { segment, trains, inputGradients, keepNothing }));
+    blocks.push(await compileSegment(options, { segment, trains, inputGradients, keepNothing }));
   }
   return { trunk: { stack, embedding, ...(positionBias && { positionBias }), blocks }, reached };
 }
@@ -150,7 +153,10 @@ export async function compileEvaluation(options: ProgramOptions, chunks: Chunks)
 }
 
 /** Forward only, without regularisers and head. */
-export async function compileBody(options: Pick<ProgramOptions, "backend" | "model" | "method" | "store">, chunks: Chunks): Promise<Body> {
+export async function compileBody(
+  options: Pick<ProgramOptions, "backend" | "model" | "method" | "store" | "precision">,
+  chunks: Chunks,
+): Promise<Body> {
   const { model } = options;
   return {
     ...(model.encoder && { encoder: await compileForward(options, { stack: model.encoder, chunks: chunks.encoder! }) }),
@@ -159,18 +165,17 @@ export async function compileBody(options: Pick<ProgramOptions, "backend" | "mod
 }
 
 async function compileForward(
-  options: Pick<ProgramOptions, "backend" | "model" | "method" | "store">,
+  options: Pick<ProgramOptions, "backend" | "model" | "method" | "store" | "precision">,
   { stack, chunks }: Pick<StackToCompile, "stack" | "chunks">,
 ): Promise<Trunk> {
-  const { backend } = options;
   const context: SegmentContext = { ...segmentContext({ ...options, regularisers: [] }, { chunks, isTraining: false }), stack };
   const nothing = { trains: () => false, inputGradients: [], keepNothing: true };
-  const embedding = await compileSegment(backend, { segment: buildEmbedding(context), ...nothing });
+  const embedding = await compileSegment(options, { segment: buildEmbedding(context), ...nothing });
   const biasSegment = buildPositionBias(context);
-  const positionBias = biasSegment && (await compileSegment(backend, { segment: biasSegment, ...nothing }));
+  const positionBias = biasSegment && (await compileSegment(options, { segment: biasSegment, ...nothing }));
   const blocks: CompiledSegment[] = [];
   for (let layer = 0; layer < stack.numHiddenLayers; layer++) {
-    blocks.push(await compileSegment(backend, { segment: buildBlock(context, { layer }), ...nothing }));
+    blocks.push(await compileSegment(options, { segment: buildBlock(context, { layer }), ...nothing }));
   }
   return { stack, embedding, ...(positionBias && { positionBias }), blocks };
 }
@@ -194,8 +199,11 @@ function segmentContext(
 const trainsAny = (segment: Segment, trains: (name: string) => boolean): boolean =>
   [...segment.parameters.values()].some(({ name }) => trains(name));
 
-async function compileSegment(backend: Backend, options: Parameters<typeof differentiateSegment>[0]): Promise<CompiledSegment> {
-  const segment = { ...options.segment, graph: mergeProducts(options.segment.graph) };
+async function compileSegment(
+  { backend, precision }: Pick<ProgramOptions, "backend" | "precision">,
+  options: Parameters<typeof differentiateSegment>[0],
+): Promise<CompiledSegment> {
+  const segment = inPrecision({ ...options.segment, graph: mergeProducts(options.segment.graph) }, precision);
   const { forward, backward } = differentiateSegment({ ...options, segment });
   const compiled = { segment, forwardGraph: forward, forward: await compileToStay(backend, forward, { name: `${segment.name} forward` }) };
   if (!backward) return compiled;
@@ -203,8 +211,11 @@ async function compileSegment(backend: Backend, options: Parameters<typeof diffe
   return { ...compiled, backward: { ...backward, executable } };
 }
 
+const inPrecision = (segment: Segment, precision: ProgramOptions["precision"]): Segment =>
+  precision === "float16" ? { ...segment, graph: autocast(segment.graph) } : segment;
+
 async function compileHead(
-  { backend, method, objective, objectiveConfig, reference, referenceTop }: ProgramOptions,
+  { backend, precision, method, objective, objectiveConfig, reference, referenceTop }: ProgramOptions,
   { context, needsRowGradient, evaluates }: { context: SegmentContext; needsRowGradient: boolean; evaluates: boolean },
 ): Promise<CompiledHead> {
   const targetsOf = (build: SegmentBuilder, size: Dim) => ({
@@ -219,7 +230,7 @@ async function compileHead(
     build.graph.output("targetLosses", targetLosses);
     if (predictions && evaluates) build.graph.output("predictions", predictions);
   };
-  const segment =
+  const built =
     "readsLabels" in objective
       ? buildLabelHead(context, (logits, build) => {
           const labels = objective.labelsPer === "logits" ? logits.shape[0]! : dim("labels");
@@ -230,6 +241,7 @@ async function compileHead(
           const top = referenceTop && !evaluates ? topInputs(build.graph, referenceTop.k) : undefined;
           finish(build, objective.build({ ...targetsOf(build, dim("rows")), head, referenceLogits, referenceTop: top }));
         });
+  const segment = inPrecision(built, precision);
   const { graph } = segment;
   const lossSum = graph.outputs.get("lossSum")!;
   const outputs = new Map(graph.outputs);

@@ -3,13 +3,16 @@
 import type { Folder } from "../base/byte-source.ts";
 import { UnsupportedError } from "../base/errors.ts";
 import type { FileContent } from "../base/folder-shelf.ts";
+import { float32ToBfloat16, float32ToFloat16 } from "../base/half.ts";
 import { checkNotQuantised, mergedParameter } from "../execution/adapter-files.ts";
 import type { LoadedModel } from "../execution/loaded-model.ts";
+import type { ParameterStore } from "../execution/parameter-store.ts";
 import type { Model } from "../models/model.ts";
-import { findTensor } from "../models/weights/checkpoint.ts";
+import type { ParameterSpec } from "../models/segment-builder.ts";
+import { findTensor, readFloat32 } from "../models/weights/checkpoint.ts";
 import { bytesOf } from "../models/weights/element-types.ts";
-import { float32ToBfloat16, float32ToFloat16 } from "../models/weights/half.ts";
 import { encodeSafetensors, type TensorToWrite } from "../models/weights/safetensors.ts";
+import type { DType } from "../tensor/dtype.ts";
 import { withLabelFields } from "./config-json.ts";
 
 /** Files beside the weights that belong to a model. */
@@ -79,11 +82,13 @@ export async function mergedCheckpointFiles(
     const entry = findTensor(checkpoint, spec.name);
     if (!entry && !fresh.includes(spec.name)) continue; // the adapter's own parameters
     const dtype = entry?.dtype === "F16" || entry?.dtype === "BF16" ? entry.dtype : "F32";
+    // Frozen, and held in float16 for the time of the training.
+    const isRounded = !method.adapter && dtype !== "F16" && storageTypeOf(store, spec) === "float16";
     tensors.set(spec.name, {
       dtype,
       shape: spec.shape,
       async read() {
-        const { data } = valuesOf({ name: spec.name, store, method });
+        const { data } = isRounded ? { data: await readFloat32(checkpoint, spec.name) } : valuesOf({ name: spec.name, store, method });
         return bytesOf(dtype === "F16" ? float32ToFloat16(data) : dtype === "BF16" ? float32ToBfloat16(data) : data);
       },
     });
@@ -91,3 +96,6 @@ export async function mergedCheckpointFiles(
   files["model.safetensors"] = encodeSafetensors(new Map([...tensors].sort(([a], [b]) => (a < b ? -1 : 1))));
   return files;
 }
+
+const storageTypeOf = ({ parameters }: Pick<ParameterStore, "parameters">, { name, shape }: ParameterSpec): DType =>
+  parameters.get(name)!.storage.types(shape).tensor.dtype;

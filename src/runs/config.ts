@@ -67,6 +67,13 @@ const training = z.strictObject({
     .describe("Evaluate and save an average of the weights over the steps instead of the last weights."),
   neftuneNoiseAlpha: z.number().min(0).default(0).describe("Noise on the embeddings (NEFTune); 5 is usual, 0 is off."),
   dropout: z.number().min(0).lt(1).default(0).describe("Dropout on every residual branch."),
+  // Not filled in where absent, so that runs of before it existed can be resumed.
+  precision: z
+    .enum(["float32", "float16"])
+    .optional()
+    .describe(
+      "float16: matrix products and activations in float16, trained weights, norms, softmax and losses in float32, with dynamic loss scaling. Needs webgpu with shader-f16, or cuda. Default: float32.",
+    ),
   routerAuxLossCoef: z
     .number()
     .min(0)

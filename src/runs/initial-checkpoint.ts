@@ -1,13 +1,13 @@
 /** A model from nothing: tokenizer trained on the data, random weights, in the layout of a Hugging Face checkpoint. */
 import { z } from "zod";
 import type { FileContent } from "../base/folder-shelf.ts";
+import { float32ToBfloat16 } from "../base/half.ts";
 import type { Random } from "../base/random.ts";
 import { trainBpe } from "../data/tokenizers/train-bpe.ts";
 import { createModel } from "../models/families/registry.ts";
 import type { ParameterSpec } from "../models/segment-builder.ts";
 import { describeModel } from "../models/segments.ts";
 import { bytesOf } from "../models/weights/element-types.ts";
-import { float32ToBfloat16 } from "../models/weights/half.ts";
 import { encodeSafetensors, type TensorToWrite } from "../models/weights/safetensors.ts";
 
 export const pretrainSchema = z.strictObject({

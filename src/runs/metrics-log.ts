@@ -10,8 +10,11 @@ export interface MetricsRow {
   /** Mean over the supervised tokens of the step, nats. */
   readonly loss?: number | undefined;
   readonly learning_rate?: number | undefined;
-  /** Before clipping. */
+  /** Before clipping; absent where gradients overflowed and the step was left out. */
   readonly grad_norm?: number | undefined;
+  /** That gradients were multiplied by on their way through float16, and the steps left out so far because they overflowed. */
+  readonly loss_scale?: number | undefined;
+  readonly skipped_steps?: number | undefined;
   /** What holds the weights near their start adds to the loss. */
   readonly weight_penalty?: number | undefined;
   /** How uneven the choices of routers are, before its weight, beside the loss. */

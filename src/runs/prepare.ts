@@ -28,6 +28,7 @@ import { openEarlierRun } from "./earlier-run.ts";
 import type { DataFile, RunEnvironment } from "./environment.ts";
 import type { Manifest } from "./manifest.ts";
 import { planWriting, type WritingPlan } from "./measure.ts";
+import { checkPrecision } from "./precision.ts";
 import { openReference } from "./reference.ts";
 import { readRows } from "./rows.ts";
 import { createTeacherCache, type TeacherCache } from "./teacher-cache.ts";
@@ -74,6 +75,7 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
   const { training } = config;
   const rows = await readRows(config, environment);
   const backend = await environment.createBackend(config.device);
+  await checkPrecision(config, backend);
   const method = lookUp("method", methods as readonly Method[], config.method.name);
   const folder = await environment.openModelFolder(config.model);
   const task = await bindTask(config, { folder, rows: rows.train });
@@ -96,7 +98,7 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
     ...{ folder, backend, task },
     method: { method, config: config.method },
     ...(earlier?.adapter && { adapter: earlier.adapter }),
-    seed: training.seed,
+    ...{ seed: training.seed, precision: training.precision },
     ...{ quantization: config.quantization, quantisedCache: environment.quantisedCache },
     grouping: createGrouping(config.optimizer),
     trainingBatches(base) {
@@ -149,7 +151,7 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
   const engineOptions = {
     ...{ backend, model, method: loaded.method, regularisers, store },
     ...{ objective, objectiveConfig: config.objective, reference, referenceTop: teacherCache?.predictions },
-    activationCheckpointing: training.activationCheckpointing,
+    ...{ activationCheckpointing: training.activationCheckpointing, precision: training.precision },
     optimizer: trainedOptimizer,
   };
   const engine = new SegmentedTrainingEngine(engineOptions);

@@ -13,6 +13,7 @@ import { generateBatch } from "../generation/generate.ts";
 import { promptOf } from "../generation/prompt.ts";
 import type { BoundTask } from "../tasks/task.ts";
 import { createCheckpointStore } from "../trainers/checkpoint.ts";
+import { initialLossScale } from "../trainers/loss-scale.ts";
 import { type EvaluationEvent, type StepEvent, type TrainingOutcome, trainSupervised } from "../trainers/supervised.ts";
 import { taskFile } from "./bind-task.ts";
 import type { RunConfig } from "./config.ts";
@@ -127,6 +128,7 @@ export async function runTraining({ config, environment, resume, signal, events 
     maxGradNorm: config.training.maxGradNorm,
     routerAuxLossCoef: prepared.routerAuxLossCoef,
     seed: config.training.seed,
+    ...(config.training.precision === "float16" && { lossScale: initialLossScale }),
     evalEvery,
     saveEvery: config.training.saveEvery ?? evalEvery,
     earlyStopping: config.training.earlyStopping,
@@ -134,7 +136,9 @@ export async function runTraining({ config, environment, resume, signal, events 
     events: {
       onStep(event) {
         log({
-          ...{ step: event.step, epoch: event.epoch, loss: event.loss, learning_rate: event.learningRate, grad_norm: event.gradientNorm },
+          ...{ step: event.step, epoch: event.epoch, loss: event.loss, learning_rate: event.learningRate },
+          ...(Number.isFinite(event.gradientNorm) && { grad_norm: event.gradientNorm }),
+          ...(event.lossScale !== undefined && { loss_scale: event.lossScale, skipped_steps: event.skippedSteps }),
           ...(event.penalty !== undefined && { weight_penalty: event.penalty }),
           ...(event.routerAuxLoss !== undefined && { aux_loss: event.routerAuxLoss }),
           ...{ tokens_per_second: event.tokensPerSecond, memory_mb: environment.peakMemoryBytes() / 1e6 },

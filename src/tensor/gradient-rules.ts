@@ -54,8 +54,8 @@ const unary =
   (rule: (g: Value, x: Value, y: Value) => Value): GradientRule =>
   ({ inputs: [x], outputs: [y], outputGradients: [g] }) => [rule(g!, x!, y!)];
 
-const one = (like: Value): Value => constant(like.graph, 1);
-const zero = (like: Value): Value => constant(like.graph, 0);
+const one = (like: Value): Value => constant(like.graph, 1, like.dtype);
+const zero = (like: Value): Value => constant(like.graph, 0, like.dtype);
 
 export const gradientRules: Readonly<Record<string, GradientRule>> = {
   add: binary(
@@ -200,13 +200,16 @@ export const gradientRules: Readonly<Record<string, GradientRule>> = {
   split({ node, outputs, outputGradients }) {
     return [
       concat(
-        outputs.map((output, i) => outputGradients[i] ?? zeros(output.graph, output.shape)),
+        outputs.map((output, i) => outputGradients[i] ?? zeros(output.graph, output.shape, output.dtype)),
         node.attributes.axis as number,
       ),
     ];
   },
   broadcastTo: unary((g, x) => reduceToShape(g, x.shape)),
-  gather: ({ inputs: [table, indices], outputGradients: [g] }) => [scatterAddRows(indices!, g!, table!.shape[0]!), undefined],
+  gather: ({ inputs: [table, indices], outputGradients: [g] }) => [
+    cast(scatterAddRows(indices!, cast(g!, "float32"), table!.shape[0]!), table!.dtype),
+    undefined,
+  ],
   topK: noGradient,
   groupRows: noGradient,
   dealRows({ node, inputs: [x, order, places], outputGradients: [g] }) {
@@ -217,7 +220,7 @@ export const gradientRules: Readonly<Record<string, GradientRule>> = {
     return [dealRows(g!, { order: order!, places: places!, copies: node.attributes.copies as number }), undefined, undefined];
   },
   splitGroups({ inputs: [x, sizes], outputs, outputGradients }) {
-    const pieces = outputs.map((output, i) => outputGradients[i] ?? zeros(output.graph, output.shape));
+    const pieces = outputs.map((output, i) => outputGradients[i] ?? zeros(output.graph, output.shape, output.dtype));
     return [joinGroups(pieces, { sizes: sizes!, rows: x!.shape[0]! }), undefined];
   },
   joinGroups({ inputs: [sizes, ...pieces], outputGradients: [g] }) {
@@ -232,7 +235,9 @@ function reduceToShape(value: Value, shape: Shape): Value {
   if (shapesEqual(value.shape, shape)) return value;
   const extra = value.shape.length - shape.length;
   const axes = value.shape.flatMap((d, i) => (i < extra || (!dimsEqual(d, shape[i - extra]!) && shape[i - extra] === 1) ? [i] : []));
-  return axes.length === 0 ? broadcastTo(value, shape) : reshape(reduceSum(value, axes), shape);
+  if (axes.length === 0) return broadcastTo(value, shape);
+  // A sum of many float16 numbers would lose the small ones.
+  return reshape(cast(reduceSum(cast(value, "float32"), axes), value.dtype), shape);
 }
 
 /** The gradient of a sum, spread back over the axes. */

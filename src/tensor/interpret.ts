@@ -1,5 +1,6 @@
 /** The float64 reference interpreter: slow, exact, and what every backend is measured against. */
 import { ShapeError } from "../base/errors.ts";
+import { roundToFloat16 } from "../base/half.ts";
 import { bindDims } from "./bindings.ts";
 import type { Graph, ReferenceArray, Value } from "./graph.ts";
 import { count } from "./ops/define.ts";
@@ -28,7 +29,10 @@ export function interpret(graph: Graph, inputs: Readonly<Record<string, Referenc
     }
     const shapes = node.outputs.map(({ shape }) => evaluateShape(shape, bindings));
     const results = node.op.reference(operands, node.attributes, shapes);
-    node.outputs.forEach((output, i) => values.set(output, results[i]!));
+    node.outputs.forEach((output, i) => values.set(output, output.dtype === "float16" ? rounded(results[i]!) : results[i]!));
   }
   return Object.fromEntries([...graph.outputs].map(([name, value]) => [name, values.get(value)!]));
 }
+
+/** float16 is rounded to after every operation; float32 is taken as exact. */
+const rounded = ({ shape, data }: ReferenceArray): ReferenceArray => ({ shape, data: data.map(roundToFloat16) });

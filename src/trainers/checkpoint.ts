@@ -4,6 +4,7 @@ import type { FolderShelf } from "../base/folder-shelf.ts";
 import type { EngineState } from "../execution/engine.ts";
 import { bytesOf, toFloat32 } from "../models/weights/element-types.ts";
 import { encodeSafetensors, openSafetensors, readTensor, type TensorToWrite } from "../models/weights/safetensors.ts";
+import type { LossScale } from "./loss-scale.ts";
 
 /** Where a run stands; with the engine's state it is all that a resumed run needs. */
 export interface TrainerState {
@@ -22,6 +23,8 @@ export interface TrainerState {
   /** Mean losses of the latest steps, for noticing divergence. */
   readonly recentLosses: readonly number[];
   readonly lowestRecent: number | null;
+  /** Where gradients pass through float16. */
+  readonly lossScale?: LossScale | undefined;
 }
 
 export interface TrainingCheckpoint {

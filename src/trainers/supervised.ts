@@ -7,6 +7,7 @@ import type { Batch } from "../data/batch.ts";
 import type { TrainingEngine } from "../execution/engine.ts";
 import type { CheckpointStore, TrainerState, TrainingCheckpoint } from "./checkpoint.ts";
 import { observeLoss } from "./divergence.ts";
+import { type LossScale, nextLossScale } from "./loss-scale.ts";
 import type { EvaluationWeights, WeightAverage } from "./weight-average.ts";
 import type { WeightPenalty } from "./weight-penalty.ts";
 
@@ -21,6 +22,8 @@ export interface SupervisedOptions {
   readonly maxGradNorm: number;
   /** Before the plateau rule. @param step steps already done */
   learningRateAt(step: number): number;
+  /** Where gradients pass through float16: the scale to begin with. */
+  readonly lossScale?: LossScale | undefined;
   readonly seed: number;
   readonly evalEvery: number;
   readonly saveEvery: number;
@@ -56,6 +59,9 @@ export interface StepEvent {
   readonly tokens: number;
   /** Of the weights, beside the loss; absent where there is none. */
   readonly penalty?: number;
+  /** That the gradients of the step were multiplied by, and the steps left out so far because they overflowed, this one included. */
+  readonly lossScale?: number;
+  readonly skippedSteps?: number;
   /** Of routers, before its weight; beside the loss. */
   readonly routerAuxLoss?: number;
 }
@@ -85,7 +91,7 @@ const freshState: TrainerState = {
 /** @throws DivergenceError if the loss or the gradient is no longer a number, or the loss has left for good */
 export async function trainSupervised(options: SupervisedOptions): Promise<TrainingOutcome> {
   const { engine, totalSteps, events, checkpoints, average } = options;
-  let state = options.start?.trainer ?? freshState;
+  let state: TrainerState = options.start?.trainer ?? { ...freshState, ...(options.lossScale && { lossScale: options.lossScale }) };
   const restore = async (checkpoint: TrainingCheckpoint): Promise<void> => {
     await engine.writeState(checkpoint.engine);
     if (checkpoint.average) average?.writeState(checkpoint.average);
@@ -106,15 +112,19 @@ export async function trainSupervised(options: SupervisedOptions): Promise<Train
       batches = options.batchesForEpoch(state.epoch);
     }
     const micro = batches.slice(state.batchIndex, state.batchIndex + options.gradientAccumulationSteps);
-    const result = await takeStep(options, { state, micro });
-    await average?.add(state.step + 1);
+    const scaleBefore = state.lossScale?.scale ?? 1;
+    const { lossScale, ...result } = await takeStep(options, { state, micro });
+    const skipped = (lossScale?.skippedSteps ?? 0) > (state.lossScale?.skippedSteps ?? 0);
+    if (!skipped) await average?.add(state.step + 1);
     state = {
       ...state,
       step: state.step + 1,
       batchIndex: state.batchIndex + micro.length,
       ...observeLoss(state, { ...result, step: state.step + 1 }),
+      ...(lossScale && { lossScale }),
     };
-    events.onStep?.({ step: state.step, totalSteps, epoch: state.epoch, ...result });
+    const scaling = lossScale && { lossScale: scaleBefore, skippedSteps: lossScale.skippedSteps };
+    events.onStep?.({ step: state.step, totalSteps, epoch: state.epoch, ...result, ...scaling });
 
     const last = state.step === totalSteps;
     const interrupted = options.signal?.aborted === true;
@@ -146,33 +156,41 @@ export async function trainSupervised(options: SupervisedOptions): Promise<Train
 async function takeStep(options: SupervisedOptions, { state, micro }: { state: TrainerState; micro: readonly Batch[] }) {
   const { engine, maxGradNorm } = options;
   const started = performance.now();
+  const scale = state.lossScale?.scale ?? 1;
   const targets = micro.reduce((sum, batch) => sum + batch.targetLabels.length, 0);
   let lossSum = 0;
   let routerAuxLoss: number | undefined;
   for (const [i, batch] of micro.entries()) {
     const seed = (options.seed * 31 + state.step) * 1024 + i;
-    const result = await engine.accumulate(batch, { gradientScale: 1 / targets, seed, routerAuxLossCoef: options.routerAuxLossCoef });
+    const result = await engine.accumulate(batch, { gradientScale: scale / targets, seed, routerAuxLossCoef: options.routerAuxLossCoef });
     lossSum += result.lossSum;
     if (result.routerAuxLoss !== undefined)
       routerAuxLoss = (routerAuxLoss ?? 0) + (result.routerAuxLoss * batch.targetLabels.length) / targets;
   }
   const loss = lossSum / targets;
   const penalties: number[] = [];
-  for (const penalty of options.penalties ?? []) penalties.push(await penalty.addGradients());
-  const gradientNorm = await engine.gradientNorm();
+  for (const penalty of options.penalties ?? []) penalties.push(await penalty.addGradients(scale));
+  const gradientNorm = (await engine.gradientNorm()) / scale;
   const learningRate = options.learningRateAt(state.step) * state.plateauFactor;
-  if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm)) {
+  const overflowed = state.lossScale !== undefined && !Number.isFinite(gradientNorm);
+  if (!Number.isFinite(loss) || !(Number.isFinite(gradientNorm) || overflowed)) {
     const what = Number.isFinite(loss) ? `the gradient norm is ${gradientNorm}` : `the loss is ${loss}`;
     throw new DivergenceError(
       `step ${state.step + 1}: ${what} at learning rate ${learningRate}. The last losses were ${state.recentLosses.map((value) => value.toFixed(3)).join(", ") || "none"}. ` +
         "Lower optimizer.learningRate (a third is a good try), lengthen schedule.warmupSteps, or look for damaged rows; the last checkpoint is from before this step, so --resume with a lower rate continues.",
     );
   }
-  const gradientScale = maxGradNorm > 0 ? Math.min(1, maxGradNorm / (gradientNorm + 1e-6)) : 1;
-  await engine.update({ learningRate, step: state.step + 1, gradientScale });
+  if (overflowed) engine.discardGradients();
+  else {
+    const clip = maxGradNorm > 0 ? Math.min(1, maxGradNorm / (gradientNorm + 1e-6)) : 1;
+    // The optimizer has not seen the steps that were left out.
+    const step = state.step + 1 - (state.lossScale?.skippedSteps ?? 0);
+    await engine.update({ learningRate, step, gradientScale: clip / scale });
+  }
   const tokens = micro.reduce((sum, batch) => sum + batch.tokenCount, 0);
   return {
     ...{ loss, learningRate, gradientNorm, tokens, tokensPerSecond: tokens / ((performance.now() - started) / 1000) },
+    ...(state.lossScale && { lossScale: nextLossScale(state.lossScale, { overflowed }) }),
     ...(routerAuxLoss !== undefined && { routerAuxLoss }),
     ...(penalties.length > 0 && { penalty: penalties.reduce((sum, value) => sum + value, 0) }),
   };

@@ -10,8 +10,8 @@ import type { TrainingEngine } from "../execution/engine.ts";
 import type { TrainedVectors } from "../execution/trained-tensors.ts";
 
 export interface WeightPenalty {
-  /** Adds the penalty's gradient to the accumulators. @returns the penalty, in nats like the loss beside it */
-  addGradients(): Promise<number>;
+  /** Adds the penalty's gradient to the accumulators. @param scale of what they hold @returns the penalty, in nats like the loss beside it */
+  addGradients(scale?: number): Promise<number>;
 }
 
 export interface WeightPenaltyOptions {
@@ -25,14 +25,14 @@ export interface WeightPenaltyOptions {
 export async function createWeightPenalty({ trained, strength, importance }: WeightPenaltyOptions): Promise<WeightPenalty> {
   const anchors = (await trained.onHost()).map(({ parameters }) => parameters.slice());
   return {
-    async addGradients() {
+    async addGradients(scale = 1) {
       let sum = 0;
       for (const [v, { parameters, gradients }] of (await trained.onHost()).entries()) {
         const [anchor, weights] = [anchors[v]!, importance?.[v]];
         for (let i = 0; i < parameters.length; i++) {
           const distance = parameters[i]! - anchor[i]!;
           const pull = strength * (weights ? weights[i]! : 1) * distance;
-          gradients[i]! += pull;
+          gradients[i]! += scale * pull;
           sum += pull * distance;
         }
       }

@@ -38,6 +38,7 @@ export interface OpenOptions {
   /** adamw where it names none. */
   readonly optimizer?: Readonly<Record<string, unknown>>;
   readonly activationCheckpointing?: "none" | "block";
+  readonly precision?: "float32" | "float16";
   readonly quantization?: QuantizationConfig;
   readonly cache?: QuantisedCache;
   readonly objective?: { readonly objective: Objective | LabelObjective; readonly config: unknown };
@@ -76,7 +77,15 @@ export async function openTinyModel(options: OpenOptions) {
   });
   const trainedOptimizer = await createOptimizer({ backend: on, optimizer, config, store });
   const engine = new SegmentedTrainingEngine({
-    ...{ backend: on, model, method, regularisers: options.regularisers ?? [], store, activationCheckpointing },
+    ...{
+      backend: on,
+      model,
+      method,
+      regularisers: options.regularisers ?? [],
+      store,
+      activationCheckpointing,
+      precision: options.precision,
+    },
     ...{ objective: objective.objective, objectiveConfig: objective.config },
     reference: options.reference?.({ model, method, store }),
     referenceTop: options.referenceTop,

@@ -21,6 +21,7 @@ afterAll(() => rmSync(temporary, { recursive: true, force: true }));
 
 const nf4 = { format: "nf4", doubleQuantization: true, blockSize: 64 } as const;
 const int8 = { format: "int8" } as const;
+const rounded = { ...nf4, embeddings: "bfloat16" } as const;
 const batch = batchOf([
   [5, 9, 2, 14, 7, 3, 21, 8],
   [1, 4, 4, 19, 30, 2, 11, 6],
@@ -32,7 +33,10 @@ function attach(name: string, options: object = {}): (target: MethodTarget) => A
 }
 
 /** A quantised model, and the same with the numbers that its codes stand for in float32. */
-async function openBoth(folder: string, options: { quantization: typeof nf4 | typeof int8; attach: ReturnType<typeof attach> }) {
+async function openBoth(
+  folder: string,
+  options: { quantization: typeof nf4 | typeof int8 | typeof rounded; attach: ReturnType<typeof attach> },
+) {
   const quantised = await openTinyModel({ folder, ...options });
   const decoded = await openTinyModel({ folder, attach: options.attach });
   for (const [name, stored] of quantised.store.parameters)
@@ -42,6 +46,7 @@ async function openBoth(folder: string, options: { quantization: typeof nf4 | ty
 
 describe.each([
   ["llama", nf4],
+  ["llama", rounded],
   ["llama", int8],
   ["gpt2", nf4],
   ["gpt2", int8],
@@ -62,6 +67,13 @@ describe.each([
     const { model, store } = await openTinyModel({ folder: `${reference}families/${family}`, quantization, attach: () => untouched });
     const linears = new Set(describeModel(model).linears.map(({ module }) => `${module}.weight`));
     for (const [name, { storage }] of store.parameters) expect([name, storage.isQuantised]).toEqual([name, linears.has(name)]);
+  });
+
+  it("holds embeddings and head as it is told", async () => {
+    const { store } = await openTinyModel({ folder: `${reference}families/${family}`, quantization, attach: () => untouched });
+    const isRounded = "embeddings" in quantization;
+    for (const { spec, tensor } of store.parameters.values())
+      if (spec.kind === "embedding") expect([spec.name, tensor.dtype]).toEqual([spec.name, isRounded ? "bfloat16" : "float32"]);
   });
 });
 

@@ -53,6 +53,7 @@ export function createOnnxBackend({ runtime, provider, numThreads, sessionOption
   return {
     name: device.name,
     storable: device.storable,
+    computesFloat16: device.computesFloat16,
     compile,
     ...(device.keepsResults && { deviceMemory: createDeviceMemory({ runtime, device: device.name, options, toHost: compile }) }),
   };

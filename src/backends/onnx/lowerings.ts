@@ -1,11 +1,13 @@
 /** How every operation becomes ONNX nodes. Domain "" is the standard, com.microsoft holds ONNX Runtime's fused kernels. */
 import type { DType } from "../../tensor/dtype.ts";
 import type { Node } from "../../tensor/graph.ts";
+import type { MatmulOptions } from "../../tensor/ops/matmul.ts";
 import { mixSteps } from "../../tensor/ops/random-uniform.ts";
 import { addDims, type Dim, type Shape, sizeOf } from "../../tensor/shape.ts";
 import type { DeviceName } from "../registry.ts";
 import type { Emitter } from "./emitter.ts";
 import { onnxDataType } from "./onnx-schema.ts";
+import { emitProduct, type Operand } from "./products.ts";
 import { dequantizeNf4, emitQuantisedProduct } from "./quantised.ts";
 
 export interface LoweringContext {
@@ -109,13 +111,16 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
     emitter.emit("Sub", [largest(x!), emitter.emit("Log", [probability])], { outputs });
   },
 
-  projectedLogSumExp({ node, emitter, inputs: [x, table], outputs, unused }) {
+  projectedLogSumExp({ node, emitter, device, inputs: [x, table], outputs, unused }) {
     const [N, C] = node.inputs[0]!.shape as [Dim, number];
     const softCap = node.attributes.softCap as number | undefined;
     const column: Shape = [N, 1];
     const largest = (of: string): string => emitMax(emitter, of, { axes: [-1], keepDims: true, shape: column });
-    const transposed = { domain: "com.microsoft", attributes: { transB: 1 } } as const;
-    const product = emitter.emit("FusedMatMul", [x!, table!], transposed);
+    const [rows, words] = [
+      { name: x!, shape: node.inputs[0]!.shape },
+      { name: table!, shape: node.inputs[1]!.shape },
+    ];
+    const product = emitProduct(emitter, [rows, words], { device, dtype: "float32", shape: [N, words.shape[0]!], transposeB: true });
     const float = (value: number): string => emitter.scalar(value, "float32");
     const bent = softCap === undefined ? undefined : emitter.emit("Tanh", [emitter.emit("Mul", [product, float(1 / softCap)])]);
     const scores = bent === undefined ? product : emitter.emit("Mul", [bent, float(softCap!)]);
@@ -162,14 +167,9 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
   matmul(context) {
     const { node, emitter, inputs, outputs } = context;
     if (inputs.length === 3) return emitQuantisedProduct(context);
-    const { transposeA, transposeB, alpha } = node.attributes as { transposeA: boolean; transposeB: boolean; alpha: number };
-    if (!transposeA && !transposeB && alpha === 1) emitter.emit("MatMul", inputs, { outputs });
-    else
-      emitter.emit("FusedMatMul", inputs, {
-        outputs,
-        domain: "com.microsoft",
-        attributes: { transA: Number(transposeA), transB: Number(transposeB), alpha: { float: alpha } },
-      });
+    const [a, b] = node.inputs.map(({ shape }, i) => ({ name: inputs[i]!, shape })) as [Operand, Operand];
+    const { dtype, shape } = node.outputs[0]!;
+    emitProduct(emitter, [a, b], { ...(node.attributes as MatmulOptions), device: context.device, dtype, shape, outputs });
   },
 
   rmsNorm(context) {

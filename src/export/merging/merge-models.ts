@@ -1,9 +1,9 @@
 /** Several checkpoints of one architecture into one, tensor by tensor: at no time is more than one tensor of each in memory. */
 import { CheckpointError } from "../../base/errors.ts";
+import { float32ToBfloat16, float32ToFloat16 } from "../../base/half.ts";
 import type { Random } from "../../base/random.ts";
 import type { Checkpoint } from "../../models/weights/checkpoint.ts";
 import { bytesOf, toFloat32 } from "../../models/weights/element-types.ts";
-import { float32ToBfloat16, float32ToFloat16 } from "../../models/weights/half.ts";
 import { readTensor, type SafetensorsDType, type TensorToWrite } from "../../models/weights/safetensors.ts";
 import type { Combiner } from "./combiners/combiner.ts";
 import { weightedSum } from "./task-vectors.ts";

@@ -4,13 +4,13 @@ import { type OnnxTensor, onnxDataType } from "../../backends/onnx/onnx-schema.t
 import type { Folder } from "../../base/byte-source.ts";
 import { UnsupportedError } from "../../base/errors.ts";
 import type { FileContent } from "../../base/folder-shelf.ts";
+import { float32ToFloat16 } from "../../base/half.ts";
 import { checkNotQuantised, mergedParameter } from "../../execution/adapter-files.ts";
 import { type LoadedModel, withoutMethod } from "../../execution/loaded-model.ts";
 import type { Model } from "../../models/model.ts";
 import type { ParameterSpec } from "../../models/segment-builder.ts";
 import { plain } from "../../models/storage.ts";
 import { bytesOf } from "../../models/weights/element-types.ts";
-import { float32ToFloat16 } from "../../models/weights/half.ts";
 import { verifyGraph } from "../../tensor/passes/verify.ts";
 import { companionFiles, type LabelFields } from "../merged-checkpoint.ts";
 import { buildDecoderGraph } from "./decoder-graph.ts";

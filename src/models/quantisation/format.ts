@@ -1,8 +1,14 @@
 /** What a format for quantised weights provides. Only frozen weights of linear layers are quantised; they are [out, in] then, as bitsandbytes has them. */
-import type { z } from "zod";
+import { z } from "zod";
 import type { HostTensor } from "../../tensor/host-tensor.ts";
 import type { LinearLayout } from "../segment-builder.ts";
 import type { ParameterStorage, StoredTensors } from "../storage.ts";
+
+/** An option of every format. */
+export const embeddings = z
+  .enum(["bfloat16", "checkpoint"])
+  .default("bfloat16")
+  .describe("How embeddings and head, which are not quantised, are held: in half of float32's memory, or as the checkpoint has them.");
 
 export interface QuantisedStorage extends ParameterStorage {
   /** @param weight in the parameter's own shape and layout

@@ -4,10 +4,10 @@
  * so no outlier columns have to be taken out.
  */
 import { z } from "zod";
+import { float16ToFloat32, float32ToFloat16 } from "../../base/half.ts";
 import { cast, mul, transpose } from "../../tensor/ops/index.ts";
-import { float16ToFloat32, float32ToFloat16 } from "../weights/half.ts";
 import { largestMagnitude } from "./blockwise.ts";
-import { defineFormat, outIn, turned } from "./format.ts";
+import { defineFormat, embeddings, outIn, turned } from "./format.ts";
 
 const largest = 127;
 
@@ -16,9 +16,9 @@ export const int8 = defineFormat({
   bits: 8,
   summary: "8-bit integers with one scale for each output: a quarter of the memory of float32 weights, nearly their precision.",
   paper: "https://arxiv.org/abs/2208.07339",
-  configSchema: z.strictObject({ format: z.literal("int8") }),
+  configSchema: z.strictObject({ format: z.literal("int8"), embeddings }),
 
-  storage: (_config, layout) => ({
+  storage: (_config: { readonly format: "int8" }, layout) => ({
     isQuantised: true,
 
     types(shape) {

@@ -11,12 +11,13 @@ import { add, cast, dequantizeNf4, gather, mul, reshape, transpose } from "../..
 import type { StoredTensors } from "../storage.ts";
 import { quantiseBlockwise } from "./blockwise.ts";
 import { createDynamicMap } from "./dynamic-map.ts";
-import { defineFormat, outIn, turned } from "./format.ts";
+import { defineFormat, embeddings, outIn, turned } from "./format.ts";
 
 const configSchema = z.strictObject({
   format: z.literal("nf4"),
   doubleQuantization: z.boolean().default(true).describe("Quantise the scales too: 4.13 bits a weight instead of 4.5."),
   blockSize: z.literal([32, 64, 128, 256]).default(64).describe("Weights that share one scale; smaller is closer to the original."),
+  embeddings,
 });
 
 /** Scales that share one scale of their own. */
@@ -30,7 +31,7 @@ export const nf4 = defineFormat({
   paper: "https://arxiv.org/abs/2305.14314",
   configSchema,
 
-  storage({ doubleQuantization, blockSize }: z.output<typeof configSchema>, layout) {
+  storage({ doubleQuantization, blockSize }: Omit<z.output<typeof configSchema>, "embeddings">, layout) {
     const sizesOf = (shape: readonly number[]) => {
       const blocks = Math.ceil((shape[0]! * shape[1]!) / blockSize);
       return { blocks, groups: Math.ceil(blocks / groupSize) };

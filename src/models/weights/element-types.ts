@@ -1,7 +1,7 @@
 /** Stored bytes to numbers and back. */
 import { CheckpointError } from "../../base/errors.ts";
+import { bfloat16ToFloat32, float16ToFloat32 } from "../../base/half.ts";
 import type { HostTensor } from "../../tensor/host-tensor.ts";
-import { bfloat16ToFloat32, float16ToFloat32 } from "./half.ts";
 import type { SafetensorsDType } from "./safetensors.ts";
 
 /** A tensor's bytes as float32. @throws CheckpointError if they are integers */

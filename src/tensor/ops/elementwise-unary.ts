@@ -7,7 +7,7 @@ function unary(name: string, evaluate: (x: number) => number): OpDefinition {
   return defineOp({
     name,
     infer([x]) {
-      requireFloat(name, x!);
+      if (x!.dtype !== "float16") requireFloat(name, x!);
       return [{ dtype: x!.dtype, shape: x!.shape }];
     },
     reference: ([x]) => [referenceArray(x!.shape, x!.data.map(evaluate))],

@@ -66,3 +66,18 @@ export function float32ToFloat16(values: Float32Array): Uint16Array {
   }
   return out;
 }
+
+export const largestFloat16 = 65_504;
+
+/** The nearest number that has a float16, ties to even; beyond the largest an infinity. */
+export function roundToFloat16(x: number): number {
+  const size = Math.abs(x);
+  if (!Number.isFinite(x) || size === 0) return x;
+  // Ten bits of mantissa behind the leading one; below 2^-14 the steps no longer shrink.
+  const step = 2 ** (Math.max(Math.floor(Math.log2(size)), -14) - 10);
+  const whole = size / step;
+  const below = Math.floor(whole);
+  const rest = whole - below;
+  const rounded = (rest > 0.5 || (rest === 0.5 && below % 2 === 1) ? below + 1 : below) * step;
+  return Math.sign(x) * (rounded > largestFloat16 ? Number.POSITIVE_INFINITY : rounded);
+}
