@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { root, runCli } from "../cli/run-cli.ts";
-import { smallBert, words, writeSmallCheckpoint } from "../cli/small-checkpoint.ts";
+import { smallBert, smallT5, words, writeSmallCheckpoint } from "../cli/small-checkpoint.ts";
 
 const python = process.env.TUNESMITH_PEER_PYTHON;
 if (!python) console.log("skipped: tasks in Python: TUNESMITH_PEER_PYTHON names no Python with bench/peers/requirements.txt");
@@ -16,6 +16,11 @@ const smallGpt2 = { model_type: "gpt2", architectures: ["GPT2LMHeadModel"], n_em
 const smallLlama = {
   ...{ model_type: "llama", architectures: ["LlamaForCausalLM"], hidden_size: 24, intermediate_size: 32, num_hidden_layers: 2 },
   ...{ num_attention_heads: 3, num_key_value_heads: 3, max_position_embeddings: 64, rms_norm_eps: 1e-5 },
+};
+const smallBart = {
+  ...{ model_type: "bart", architectures: ["BartForConditionalGeneration"], d_model: 24, encoder_layers: 2, decoder_layers: 2 },
+  ...{ encoder_attention_heads: 3, decoder_attention_heads: 3, encoder_ffn_dim: 32, decoder_ffn_dim: 32, max_position_embeddings: 64 },
+  decoder_start_token_id: 3,
 };
 const word = (i: number): string => words[i % words.length]!;
 const rows = {
@@ -74,6 +79,10 @@ describe.skipIf(!python)("tasks in Python", () => {
     ["gpt2-tags", smallGpt2, "token-classification"],
     ["bert-answers", smallBert, "question-answering"],
     ["llama-answers", smallLlama, "question-answering"],
+    ["t5", smallT5, "sequence-classification"],
+    ["t5-tags", smallT5, "token-classification"],
+    ["t5-answers", smallT5, "question-answering"],
+    ["bart", smallBart, "sequence-classification"],
   ] as const)("%s", async (name, checkpoint, task) => {
     const [base, run, merged, data] = [`${name}-base`, name, `${name}-merged`, `${name}.jsonl`].map((part) => join(folder, part)) as [
       string,
