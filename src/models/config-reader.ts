@@ -39,6 +39,12 @@ export class ConfigReader {
     return new ConfigReader({ ...this.#config, ...fields });
   }
 
+  /** The id of a special token, the first where config.json lists several. */
+  tokenId(key: string, fallback: number): number {
+    const value = this.#config[key];
+    return (Array.isArray(value) ? this.with({ [key]: value[0] }) : this).number(key, fallback);
+  }
+
   boolean(key: string, fallback: boolean): boolean {
     const value = this.#config[key] ?? fallback;
     if (typeof value !== "boolean") throw new CheckpointError(`config.json: ${key} is ${JSON.stringify(value)}; expected true or false.`);

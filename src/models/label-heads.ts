@@ -23,7 +23,9 @@ export function withLabelHead(model: Model, { name, numLabels, pools }: HeadChoi
     );
   }
   if (!Number.isInteger(numLabels) || numLabels < 1) throw new ConfigError(`${name}: ${numLabels} labels; expected 1 or more.`);
-  return { ...model, labelHead: { ...head, ...(pools && { pools }), name, numLabels } };
+  const { modelType, vocabSize, tieWordEmbeddings, labelHeads } = model;
+  const body = head.body ? { modelType, vocabSize, tieWordEmbeddings, labelHeads: labelHeads!, ...head.body } : model;
+  return { ...body, labelHead: { ...head, ...(pools && { pools }), name, numLabels } };
 }
 
 /** Parameters of the label head that a checkpoint of the bare model may lack. */

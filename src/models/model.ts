@@ -86,10 +86,22 @@ export interface LabelHead {
   readonly pools: "first" | "last" | "mean" | "all";
   /** Modules that are new for every task, which PEFT saves whole beside an adapter. */
   readonly modules: readonly string[];
+  /** Where both stacks of an encoder-decoder read the document. */
+  readonly shifted?: ShiftedDocument;
+  /** What it stands on, where transformers' class holds the model under other names, or only a part of it. */
+  readonly body?: LabelledBody;
   /** What happens to rows of the residual stream [N, C] before they are pooled: the norm behind the last block. */
   rows?(build: SegmentBuilder, rows: Value): Value;
   /** Rows, pooled as it says -> logits [N, numLabels]. */
   build(build: SegmentBuilder, rows: Value, numLabels: number): Value;
+}
+
+/** How the decoder of an encoder-decoder reads a document that the encoder reads, too: shifted right by one, so that the rows of both have the same places. */
+export interface ShiftedDocument {
+  /** The token that the decoder begins with. */
+  readonly start: number;
+  /** The token that ends a document; where one row stands for all of it, it is this one's. */
+  readonly end: number;
 }
 
 /** A head with the number of labels that it is made for. */
@@ -165,6 +177,9 @@ export interface Model extends Stack {
   /** The one that stands on the model instead of the vocabulary. */
   readonly labelHead?: ChosenHead;
 }
+
+/** What a head for labels stands on. */
+export interface LabelledBody extends Stack, Pick<Model, "head" | "encoder"> {}
 
 /** What a checkpoint holds, for the few facts that config.json leaves open. */
 export interface CheckpointContent {

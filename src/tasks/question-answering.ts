@@ -11,6 +11,7 @@ import { windowOf, windowsOf } from "./answer-windows.ts";
 import { type AnswerOptions, bestAnswers } from "./best-answers.ts";
 import { prepareExamples, textOf, trainingSamples } from "./examples.ts";
 import { rounded } from "./probabilities.ts";
+import { forBothStacks } from "./shifted-documents.ts";
 import type { BoundTask, Inference, Task } from "./task.ts";
 
 const configSchema = z.strictObject({
@@ -40,9 +41,9 @@ export const questionAnswering = {
     const { docStride, nBest, maxAnswerLength } = input.config;
     const options = { nBest, maxAnswerLength, mayLackAnswer };
     const head = { name, numLabels: 2 } as const;
-    withLabelHead(input.model, head);
+    const model = withLabelHead(input.model, head);
     let read = 0;
-    return {
+    const task: BoundTask = {
       ...{ name, head, objective, collator },
       peftTaskType: "QUESTION_ANS",
       score: (scored) => scoresOf(scored, options),
@@ -57,6 +58,7 @@ export const questionAnswering = {
           }),
         }),
     };
+    return forBothStacks(task, model);
   },
 } as const satisfies Task<Config>;
 

@@ -16,6 +16,7 @@ import { singleLabelClassification } from "../objectives/single-label-classifica
 import { prepareExamples, type SampleOf, textOf, trainingSamples } from "./examples.ts";
 import { chooseLabels, collectLabels, idOfLabel, labelFields, labelsOfCheckpoint } from "./labels.ts";
 import { indexOfMax, rounded, sigmoid, softmax } from "./probabilities.ts";
+import { forBothStacks } from "./shifted-documents.ts";
 import type { BoundTask, Inference, Task, TaskInput } from "./task.ts";
 
 const problemTypes = ["single_label_classification", "multi_label_classification", "regression"] as const;
@@ -61,8 +62,9 @@ export const sequenceClassification = {
     const labelling = resolve(input, trainingSamples(input, formats));
     const { problemType, labels } = labelling;
     const head = { name, numLabels: labels.length } as const;
-    const { pools } = withLabelHead(input.model, head).labelHead!;
-    return {
+    const model = withLabelHead(input.model, head);
+    const { pools } = model.labelHead!;
+    const task: BoundTask = {
       ...{ name, head },
       objective: objectives[problemType],
       collator: wholeDocument({ pools, target: problemType === "single_label_classification" ? "class" : "values" }),
@@ -82,6 +84,7 @@ export const sequenceClassification = {
           },
         }),
     };
+    return forBothStacks(task, model);
   },
 } as const satisfies Task<Config>;
 

@@ -54,7 +54,12 @@ export async function writeSmallCheckpoint(folder: string, config: Readonly<Reco
   mkdirSync(folder, { recursive: true });
   const isEncoderDecoder = config.decoder_start_token_id !== undefined;
   const tokens = isEncoderDecoder ? [...vocabulary, ...sentinels] : vocabulary;
-  const whole = { ...config, vocab_size: tokens.length, pad_token_id: 0 };
+  const whole = {
+    ...config,
+    vocab_size: tokens.length,
+    pad_token_id: 0,
+    ...(isEncoderDecoder && { eos_token_id: specials.indexOf("[SEP]") }),
+  };
   const random = createRandom(5);
   const tensors = new Map<string, TensorToWrite>();
   for (const spec of describeModel(createModel(whole)).parameters) {

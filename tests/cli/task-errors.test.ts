@@ -128,9 +128,9 @@ const cases: Readonly<Record<string, Wrong>> = {
     ...{ model: gpt2, data: choices(0), extra: choose, code: 1 },
     says: /gpt2 has no head for multiple-choice; it has sequence-classification, .*Choose another task, or a model of another family/,
   },
-  "labels for a family without such a head": {
-    ...{ model: t5, data: labelled(["calm", "loud"]), extra: classify, code: 1 },
-    says: /t5 has no head for sequence-classification; it has only the vocabulary/,
+  "choices for an encoder-decoder": {
+    ...{ model: t5, data: choices(0), extra: choose, code: 1 },
+    says: /t5 has no head for multiple-choice; it has sequence-classification, token-classification, question-answering\. Choose another task/,
   },
   "the next token from ModernBERT": {
     ...{ model: modernbert, data: plain, extra: "task: { name: causal-lm }", code: 1 },

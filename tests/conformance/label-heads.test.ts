@@ -7,6 +7,7 @@ import { headOfCheckpoint } from "../../src/export/config-json.ts";
 import { full } from "../../src/methods/full.ts";
 import type { LabelHeadName } from "../../src/models/model.ts";
 import { labelObjectives } from "../../src/objectives/registry.ts";
+import { asHeadReads } from "../../src/tasks/shifted-documents.ts";
 import { expectSummary, type Summary } from "./expect-summary.ts";
 import { openTinyModel, reference } from "./tiny-model.ts";
 
@@ -51,7 +52,7 @@ describe.each(readdirSync(`${reference}label-heads`))("%s", (name) => {
     const { engine, store, model } = await open();
     const { pools } = model.labelHead!;
     const batch = collate(
-      sequences,
+      sequences.map((documents) => documents.map((document) => asHeadReads(document, model.labelHead!))),
       wholeDocument({ pools, target: objectiveOf(config).name === "single-label-classification" ? "class" : "values" }),
     );
     const { predictions } = await engine.evaluate(batch);

@@ -13,6 +13,7 @@ import { multipleChoice } from "../../src/objectives/multiple-choice.ts";
 import { multipleNegativesRanking } from "../../src/objectives/multiple-negatives-ranking.ts";
 import type { LabelObjective } from "../../src/objectives/objective.ts";
 import { singleLabelClassification } from "../../src/objectives/single-label-classification.ts";
+import { asHeadReads } from "../../src/tasks/shifted-documents.ts";
 import { expectSummary, type Summary } from "./expect-summary.ts";
 import { openTinyModel, reference } from "./tiny-model.ts";
 
@@ -91,11 +92,14 @@ describe.each(readdirSync(`${reference}task-heads`))("%s", (name) => {
     ["in rows of their own", documents.map((one) => [one])],
     ["packed into one row", [documents]],
   ])("agrees, documents %s", async (_, sequences) => {
-    const { engine, store } = await openTinyModel({
+    const { engine, store, model } = await openTinyModel({
       ...{ folder, head, attach: full.attach, optimizer: { learningRate, weightDecay, epsilon } },
       objective: { objective, config: {} },
     });
-    const batch = collate(sequences, collator);
+    const batch = collate(
+      sequences.map((documents) => documents.map((document) => asHeadReads(document, model.labelHead!))),
+      collator,
+    );
     const before = await engine.evaluate(batch);
     expect(before.predictions!.length).toBe(predictions.length);
     predictions.forEach((logit, i) => expect(Math.abs(before.predictions![i]! - logit)).toBeLessThan(1e-4));

@@ -1,4 +1,4 @@
-/** Classifiers and taggers that we train, asked by Python PEFT (adapter on its base) and by transformers (merged folder): the same labels with the same probabilities. */
+/** Classifiers, taggers and models for answers that we train, asked by Python PEFT (adapter on its base) and by transformers (merged folder): the same labels and answers with the same probabilities. */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -24,8 +24,41 @@ const rows = {
     label: ["calm", "loud", "odd"][i % 3],
   })),
   "token-classification": Array.from({ length: 30 }, (_, i) => ({ tokens: [word(i), word(3 * i)], tags: [i % 2 ? "O" : "X", "O"] })),
+  "question-answering": Array.from({ length: 30 }, (_, i) => ({
+    ...{ id: `${i}`, question: "six", context: `${word(i)} ${word(3 * i)} ${word(i + 5)}` },
+    answers: { text: [word(i)], answer_start: [0] },
+  })),
 };
 const text = "red sun happy";
+/** Ways to ask the tuned model, and what Python is asked then. */
+const asked = {
+  "sequence-classification": { command: "classify", texts: [text] },
+  "token-classification": { command: "classify", texts: [text] },
+  "question-answering": { command: "answer", texts: ["six", text] },
+} as const;
+
+/** Further settings of a task, for texts of a few words. */
+const settings: Readonly<Partial<Record<string, string>>> = { "question-answering": ", docStride: 8" };
+
+interface Said {
+  readonly probabilities?: Readonly<Record<string, number>>;
+  readonly words?: readonly { readonly label: string; readonly probability: number }[];
+  readonly others?: readonly Span[];
+}
+interface Span {
+  readonly start: number;
+  readonly end: number;
+  readonly probability: number;
+}
+
+const withPair = ([first, pair]: readonly string[]): string[] => [first!, ...(pair === undefined ? [] : ["--pair", pair])];
+
+/** The sum of the logits of a span's first and last token. @param logits of every token: of a special one, the question, a special one, the words of the text, a special one */
+function scoreIn(logits: readonly (readonly number[])[]): (span: Span) => number {
+  const wordAt = (character: number): number => text.slice(0, character).split(" ").length - 1;
+  const contextStart = logits.length - 1 - text.split(" ").length;
+  return ({ start, end }) => logits[contextStart + wordAt(start)]![0]! + logits[contextStart + wordAt(end)]![1]!;
+}
 
 const softmax = (logits: readonly number[]): number[] => {
   const powers = logits.map(Math.exp);
@@ -39,6 +72,8 @@ describe.skipIf(!python)("tasks in Python", () => {
     ["llama", smallLlama, "sequence-classification"],
     ["bert-tags", smallBert, "token-classification"],
     ["gpt2-tags", smallGpt2, "token-classification"],
+    ["bert-answers", smallBert, "question-answering"],
+    ["llama-answers", smallLlama, "question-answering"],
   ] as const)("%s", async (name, checkpoint, task) => {
     const [base, run, merged, data] = [`${name}-base`, name, `${name}-merged`, `${name}.jsonl`].map((part) => join(folder, part)) as [
       string,
@@ -50,19 +85,21 @@ describe.skipIf(!python)("tasks in Python", () => {
     writeFileSync(data, rows[task].map((row) => JSON.stringify(row)).join("\n"));
     writeFileSync(
       `${run}.yaml`,
-      `model: ${base}\ndata: { train: ${data} }\ntask: { name: ${task} }\nmethod: { name: lora, rank: 4, targetModules: all-linear }\noptimizer: { learningRate: 5.0e-3 }\ntraining: { maxSteps: 8, batchSize: 4 }\noutput: ${run}\n`,
+      `model: ${base}\ndata: { train: ${data} }\ntask: { name: ${task}${settings[task] ?? ""} }\nmethod: { name: lora, rank: 4, targetModules: all-linear }\noptimizer: { learningRate: 5.0e-3 }\ntraining: { maxSteps: 8, batchSize: 4 }\noutput: ${run}\n`,
     );
     const trained = await runCli(["train", `${run}.yaml`]);
     expect(trained.code, trained.stderr).toBe(0);
     expect((await runCli(["export", run, merged])).code).toBe(0);
-    const said = JSON.parse((await runCli(["classify", run, text])).stdout) as {
-      probabilities?: Record<string, number>;
-      words?: { label: string; probability: number }[];
-    };
+    const { command, texts } = asked[task];
+    const said = JSON.parse((await runCli([command, run, ...texts])).stdout) as Said & Span;
     const check = (args: readonly string[]): void => {
-      const output = execFileSync(python!, [join(root, "tests/interop/ask_model.py"), "--task", task, "--text", text, ...args], {
-        ...{ encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] },
-      });
+      const output = execFileSync(
+        python!,
+        [join(root, "tests/interop/ask_model.py"), "--task", task, "--text", ...withPair(texts), ...args],
+        {
+          ...{ encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] },
+        },
+      );
       const { id2label, values } = JSON.parse(output.trim().split("\n").at(-1)!) as {
         id2label: Record<string, string>;
         values: number[] | number[][];
@@ -72,6 +109,10 @@ describe.skipIf(!python)("tasks in Python", () => {
         const ours = Object.values(said.probabilities);
         softmax(values as number[]).forEach((value, id) => expect(Math.abs(value - ours[id]!)).toBeLessThan(1e-3));
         if (!args.includes("--adapter")) expect(Object.values(id2label)).toEqual(Object.keys(said.probabilities));
+      } else if (said.others) {
+        const score = scoreIn(values as number[][]);
+        for (const other of said.others)
+          expect(Math.abs(Math.log(said.probability / other.probability) - (score(said) - score(other)))).toBeLessThan(1e-3);
       } else {
         // The first token is [CLS]; every word is one token.
         said.words!.forEach(({ probability }, i) => {

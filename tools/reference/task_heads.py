@@ -1,6 +1,7 @@
 """Heads over tokens, spans, choices and whole embeddings: logits, loss, gradients and one AdamW step of tiny random models, by transformers (and sentence-transformers' loss)."""
 
 import shutil
+import sys
 
 import sentence_transformers
 import torch
@@ -8,9 +9,9 @@ import transformers
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
 from encoders import MODERN
-from families import DECODER, OPTIMIZER, VOCAB, adamw
+from families import DECODER, OPT, OPTIMIZER, QWEN_EXPERTS, VOCAB, adamw, named_as_in_file, rope
 from fixture import ROOT, number, numbers, perturb, random_tokens, summaries, write_fixture
-from label_heads import GPT2, PAD
+from label_heads import BART_SMALL, GPT2, PAD, T5_SMALL
 
 RECIPE = (
     "random weights as in families.py, float32, eager attention, eval mode; every document alone and unpadded, so that no padding is in a sum; "
@@ -22,6 +23,7 @@ BERT = dict(
 )  # fmt: skip
 GPT2 = dict(GPT2, n_layer=1)
 LLAMA = dict(DECODER, num_hidden_layers=1)
+SPANS = [[2, 4], [0, 0], [6, 6], [3, 9]]
 MODERNBERT = dict(MODERN, num_hidden_layers=2)
 LENGTHS = [9, 12, 7, 10]
 IGNORED = -100
@@ -31,18 +33,38 @@ CASES = {
     "gpt2-tokens": ("token-classification", "GPT2ForTokenClassification", dict(GPT2, classifier_dropout=0.0), None),
     "llama-tokens": ("token-classification", "LlamaForTokenClassification", LLAMA, None),
     "bert-tokens": ("token-classification", "BertForTokenClassification", BERT, None),
-    "gpt2-answers": ("question-answering", "GPT2ForQuestionAnswering", GPT2, [[2, 4], [0, 0], [6, 6], [3, 9]]),
-    "bert-answers": ("question-answering", "BertForQuestionAnswering", BERT, [[2, 4], [0, 0], [6, 6], [3, 9]]),
+    "gpt2-answers": ("question-answering", "GPT2ForQuestionAnswering", GPT2, SPANS),
+    "bert-answers": ("question-answering", "BertForQuestionAnswering", BERT, SPANS),
     "bert-choices": ("multiple-choice", "BertForMultipleChoice", BERT, [1, 0]),
     "gpt2-embeddings-mean": ("sentence-embeddings", "GPT2Model", GPT2, "mean"),
     "llama-embeddings-last": ("sentence-embeddings", "LlamaModel", LLAMA, "last"),
     "bert-embeddings-first": ("sentence-embeddings", "BertModel", BERT, "first"),
     "modernbert-tokens": ("token-classification", "ModernBertForTokenClassification", MODERNBERT, None),
-    "modernbert-answers": ("question-answering", "ModernBertForQuestionAnswering", MODERNBERT, [[2, 4], [0, 0], [6, 6], [3, 9]]),
+    "modernbert-answers": ("question-answering", "ModernBertForQuestionAnswering", MODERNBERT, SPANS),
     "modernbert-choices": ("multiple-choice", "ModernBertForMultipleChoice", MODERNBERT, [1, 0]),
     "modernbert-choices-mean": ("multiple-choice", "ModernBertForMultipleChoice", dict(MODERNBERT, classifier_pooling="mean"), [0, 1]),
     "modernbert-embeddings-mean": ("sentence-embeddings", "ModernBertModel", MODERNBERT, "mean"),
 }
+# Seeds are counted in this order, so new cases stand at the end.
+CASES |= {
+    f"{name}-answers": ("question-answering", f"{stem}ForQuestionAnswering", options, SPANS)
+    for name, stem, options in [
+        ("llama", "Llama", LLAMA),
+        ("mistral", "Mistral", dict(LLAMA, sliding_window=5)),
+        ("mixtral", "Mixtral", dict(LLAMA, intermediate_size=20, num_local_experts=4, num_experts_per_tok=2)),
+        ("qwen2", "Qwen2", dict(LLAMA, use_sliding_window=False)),
+        ("qwen3", "Qwen3", dict(LLAMA, head_dim=12)),
+        ("qwen3_moe", "Qwen3Moe", dict(LLAMA, **QWEN_EXPERTS, norm_topk_prob=True)),
+        ("smollm3", "SmolLM3", dict(LLAMA, no_rope_layers=[1])),
+        ("gpt_neox", "GPTNeoX", dict(LLAMA, rope_parameters=rope("default", partial_rotary_factor=0.5), hidden_dropout=0.0, attention_dropout=0.0)),
+        ("opt", "OPT", dict(LLAMA, **{**OPT, "do_layer_norm_before": False, "word_embed_proj_dim": 20})),
+    ]
+}  # fmt: skip
+CASES["t5-tokens"] = ("token-classification", "T5ForTokenClassification", dict(T5_SMALL, num_layers=2), None)
+CASES["mt5-tokens"] = ("token-classification", "MT5ForTokenClassification", dict(T5_SMALL, feed_forward_proj="gated-gelu"), None)
+CASES["t5-answers"] = ("question-answering", "T5ForQuestionAnswering", T5_SMALL, SPANS)
+CASES["mt5-answers"] = ("question-answering", "MT5ForQuestionAnswering", dict(T5_SMALL, feed_forward_proj="gated-gelu"), SPANS)
+CASES["bart-answers"] = ("question-answering", "BartForQuestionAnswering", BART_SMALL, SPANS)
 NUM_TAGS = 5
 
 
@@ -114,7 +136,7 @@ def write_case(name, seed):
         "labels": labels,
         "loss": number(loss.item()),
         "logits": [numbers(one) for one in logits],
-        "gradients": summaries((key, p.grad) for key, p in model.named_parameters() if p.grad is not None),
+        "gradients": summaries((key, grad) for key, grad in named_as_in_file(model, of=lambda parameter: parameter.grad) if grad is not None),
         "optimizer": OPTIMIZER,
     }
     adamw(model).step()
@@ -124,8 +146,10 @@ def write_case(name, seed):
 
 
 def main():
+    """Arguments: cases to write; all where there are none."""
     for index, name in enumerate(CASES):
-        write_case(name, seed=740 + index)
+        if name in sys.argv[1:] or not sys.argv[1:]:
+            write_case(name, seed=740 + index)
 
 
 if __name__ == "__main__":

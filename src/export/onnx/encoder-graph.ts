@@ -1,14 +1,15 @@
 /**
- * A model that reads texts whole, without a cache: an encoder, or a decoder with a head for labels. input_ids, attention_mask
+ * A model that reads texts whole, without a cache: an encoder, or another model with a head for labels. input_ids, attention_mask
  * and where the family knows them token_type_ids, int64 [B, T] -> what the head says, by the names of transformers' outputs.
  * Positions count the tokens of a text, so padding may stand on either side of it.
  */
 import { logitsOf } from "../../models/layers/vocabulary.ts";
-import type { LabelHeadName, Stack } from "../../models/model.ts";
+import type { LabelHeadName, Model, Stack } from "../../models/model.ts";
 import type { Value } from "../../tensor/graph.ts";
 import {
   add,
   cast,
+  concat,
   constant,
   div,
   equal,
@@ -18,11 +19,12 @@ import {
   range,
   reduceSum,
   reshape,
+  slice,
   split,
   where,
 } from "../../tensor/ops/index.ts";
-import { type Dim, dim, multiplyDims } from "../../tensor/shape.ts";
-import { batchSize, type WholeGraph, WholeGraphBuilder, type WholeGraphOptions } from "./whole-graph.ts";
+import { type Dim, dim, multiplyDims, subtractDims } from "../../tensor/shape.ts";
+import { batchSize, paddingMask, type WholeGraph, WholeGraphBuilder, type WholeGraphOptions } from "./whole-graph.ts";
 
 /** Every choice of a question is a text. */
 const choicesOfQuestion: Dim = dim("num_choices");
@@ -30,6 +32,8 @@ const choicesOfQuestion: Dim = dim("num_choices");
 /** Texts of a batch side by side. */
 interface Texts {
   readonly whole: WholeGraphBuilder;
+  /** int64 [B, T]. */
+  readonly inputIds: Value;
   /** After the last block [B, T, C]. */
   readonly hidden: Value;
   /** int64 [B, T]: 1 where a token stands. */
@@ -43,7 +47,7 @@ export function buildEncoderGraph(options: WholeGraphOptions): WholeGraph {
   const whole = new WholeGraphBuilder(options);
   const { labelHead: head } = model;
   const count = head?.name === "multiple-choice" ? [batchSize, choicesOfQuestion] : [batchSize];
-  const texts = readTexts(whole, { stack: model, count });
+  const texts = model.encoder ? readTwice(whole, model) : readTexts(whole, { stack: model, count });
   const outputs = head ? outputsOf[head.name] : vocabularyLogits;
   for (const [name, value] of Object.entries(outputs(texts, options))) whole.graph.output(name, value);
   return whole;
@@ -56,7 +60,25 @@ export function readTexts(whole: WholeGraphBuilder, { stack, count }: { stack: S
   const [inputIds, attentionMask] = [input("input_ids"), input("attention_mask")];
   const types = stack.readsTokenTypes && { tokenTypeIds: input("token_type_ids") };
   const positionIds = tokensBefore(attentionMask);
-  return { whole, attentionMask, positionIds, hidden: whole.stack({ stack, attentionMask, tokens: { inputIds, positionIds, ...types } }) };
+  const hidden = whole.stack({ stack, attentionMask, tokens: { inputIds, positionIds, ...types } });
+  return { whole, inputIds, attentionMask, positionIds, hidden };
+}
+
+/** Both stacks of an encoder-decoder on the same texts, the decoder shifted right (`LabelHead.shifted`). @returns with the decoder's hidden states */
+function readTwice(whole: WholeGraphBuilder, model: Model): Texts {
+  const source = readTexts(whole, { stack: model.encoder!, count: [batchSize] });
+  const { inputIds, attentionMask, positionIds } = source;
+  const T = inputIds.shape[1]!;
+  const part = (size: Dim): Value => slice(inputIds, 1, { start: 0, size });
+  const int64 = (value: number): Value => constant(whole.graph, value, "int64");
+  // The first column is never read as it is: a text's first token gives way to the start token, wherever padding stands.
+  const before = concat([part(1), part(subtractDims(T, 1))], 1);
+  const shifted = where(equal(positionIds, int64(0)), int64(model.labelHead!.shifted!.start), before);
+  const hidden = whole.stack({
+    ...{ stack: model, tokens: { inputIds: shifted, positionIds }, attentionMask },
+    encoded: (build) => ({ ...model.crossKeyValues!(build, source.hidden), masks: [paddingMask(attentionMask)] }),
+  });
+  return { ...source, hidden };
 }
 
 /** Of each token in its own text, int64 [B, T]. */
@@ -96,15 +118,12 @@ const outputsOf: Readonly<Record<LabelHeadName, Outputs>> = {
   },
 };
 
-/** Behind the last norm [B, T, C]. */
+/** Behind the last norm, [B, T, C] or of the width that the family makes of C. */
 function tokensForHead({ whole, hidden }: Texts, { model }: WholeGraphOptions): Value {
   const { rows } = model.labelHead!;
-  return rows
-    ? reshape(
-        whole.segment("", (build) => rows(build, rowsOf(hidden))),
-        hidden.shape,
-      )
-    : hidden;
+  if (!rows) return hidden;
+  const made = whole.segment("", (build) => rows(build, rowsOf(hidden)));
+  return reshape(made, [...hidden.shape.slice(0, 2), made.shape[1]!]);
 }
 
 /** Of each text [B, L], or where the head reads all tokens, of each of them [B, T, L]. */

@@ -40,7 +40,7 @@ export interface OnnxOptions {
 /** The model's graphs by the names of their files. */
 function graphsOf(options: WholeGraphOptions): Readonly<Record<string, WholeGraph>> {
   const { encoder, labelHead, maskKind } = options.model;
-  if (encoder) return { encoder_model: buildSourceGraph(options), decoder_model_merged: buildTargetGraph(options) };
+  if (encoder && !labelHead) return { encoder_model: buildSourceGraph(options), decoder_model_merged: buildTargetGraph(options) };
   return { model: labelHead || maskKind(0).isBidirectional ? buildEncoderGraph(options) : buildDecoderGraph(options) };
 }
 

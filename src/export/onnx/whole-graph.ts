@@ -166,7 +166,8 @@ export class WholeGraphBuilder implements WholeGraph {
     const { graph } = this;
     const int64 = (value: number): Value => constant(graph, value, "int64");
     const data = BigInt64Array.from({ length: 2 * far + 1 }, (_, i) => BigInt(bucketOf(i - far)));
-    const table = this.#table("distance_buckets", { dims: [data.length], data });
+    const name = this.tables.has("distance_buckets") ? "decoder_distance_buckets" : "distance_buckets";
+    const table = this.#table(name, { dims: [data.length], data });
     const lastKey = slice(range(graph, keys), 0, { start: subtractDims(keys, 1), size: 1 });
     const distance = sub(range(graph, addDims(queries, keys)), lastKey);
     const notBelow = where(less(distance, int64(-far)), int64(-far), distance);

@@ -7,6 +7,7 @@ import { add, constant, layerNorm, mul } from "../../tensor/ops/index.ts";
 import { ConfigReader } from "../config-reader.ts";
 import { activations } from "../layers/activations.ts";
 import { attention } from "../layers/attention.ts";
+import { documentHead, shiftedAnswerHead } from "../layers/encoder-decoder-heads.ts";
 import type { BlockInput, BlockOutput, ModelFamily, Stack } from "../model.ts";
 import type { ParameterSpec, SegmentBuilder } from "../segment-builder.ts";
 
@@ -33,12 +34,14 @@ export const bart = {
         numHeads: config.positiveInteger(`${name}_attention_heads`),
         intermediateSize: config.positiveInteger(`${name}_ffn_dim`),
       });
+    const shifted = { start: config.tokenId("decoder_start_token_id", 2), end: config.tokenId("eos_token_id", 2) };
     // A buffer that adds to the logits; it is not trained.
     const bias = { name: "final_logits_bias", shape: [1, V], kind: "buffer" } as const;
     return {
       ...stack("decoder"),
       ...{ modelType: "bart", vocabSize: V, tieWordEmbeddings: true },
       encoder: stack("encoder"),
+      labelHeads: { "sequence-classification": documentHead({ shifted }), "question-answering": shiftedAnswerHead({ shifted }) },
       head: (_, rows) => ({
         ...{ features: rows, vocabulary: wordEmbeddings(shared) },
         ...((file?.holds(bias.name) ?? false) && { bias }),

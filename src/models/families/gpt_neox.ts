@@ -7,7 +7,7 @@ import { add, layerNorm, reshape, rotaryEmbedding, slice } from "../../tensor/op
 import { ConfigReader } from "../config-reader.ts";
 import { readActivation } from "../layers/activations.ts";
 import { attention } from "../layers/attention.ts";
-import { decoderLabelHeads } from "../layers/label-heads.ts";
+import { answerHead, decoderLabelHeads } from "../layers/label-heads.ts";
 import { readRotary } from "../layers/rotary.ts";
 import type { BlockOutput, ModelFamily } from "../model.ts";
 import type { SegmentBuilder } from "../segment-builder.ts";
@@ -39,6 +39,7 @@ export const gptNeox = {
         build.parameter({ name: `${name}.bias`, shape: [C], kind: "bias" }),
         { epsilon },
       );
+    const finalNorm = (build: SegmentBuilder, rows: Value): Value => norm(build, "gpt_neox.final_layer_norm", rows);
 
     return {
       modelType: "gpt_neox",
@@ -72,13 +73,13 @@ export const gptNeox = {
         return { hidden: add(middle, build.residual(projected, { module: "mlp", input: mlpInput })), present };
       },
       head: (build, rows) => ({
-        features: norm(build, "gpt_neox.final_layer_norm", rows),
+        features: finalNorm(build, rows),
         vocabulary: { name: tieWordEmbeddings ? "gpt_neox.embed_in.weight" : "embed_out.weight", shape: [V, C], kind: "embedding" },
       }),
-      labelHeads: decoderLabelHeads({
-        finalNorm: (build, rows) => norm(build, "gpt_neox.final_layer_norm", rows),
-        tokenModule: "classifier",
-      }),
+      labelHeads: {
+        ...decoderLabelHeads({ finalNorm, tokenModule: "classifier" }),
+        "question-answering": answerHead(finalNorm),
+      },
     };
   },
 } as const satisfies ModelFamily;

@@ -7,5 +7,5 @@ import type { ModelFamily } from "../model.ts";
 export const llama = {
   name: "llama",
   summary: "Llama, SmolLM2, TinyLlama",
-  create: (config) => createGatedDecoder(readGatedDecoderConfig(new ConfigReader(config), "llama")),
+  create: (config) => createGatedDecoder({ ...readGatedDecoderConfig(new ConfigReader(config), "llama"), answersWith: "transformer" }),
 } as const satisfies ModelFamily;

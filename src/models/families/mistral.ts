@@ -11,6 +11,7 @@ export const mistral = {
     const window = config.sliding_window;
     return createGatedDecoder({
       ...readGatedDecoderConfig(new ConfigReader(config), "mistral"),
+      answersWith: "model",
       slidingWindow: () => (typeof window === "number" ? window : undefined),
     });
   },

@@ -17,6 +17,7 @@ export const mixtral = {
     };
     return createGatedDecoder({
       ...decoder,
+      answersWith: "model",
       slidingWindow: () => window,
       routing: readRouting(config, sizes),
       mlp: sparseExperts({

@@ -7,7 +7,7 @@ import { add, constant, layerNorm, matmul } from "../../tensor/ops/index.ts";
 import { ConfigReader } from "../config-reader.ts";
 import { readActivation } from "../layers/activations.ts";
 import { attention } from "../layers/attention.ts";
-import { decoderLabelHeads } from "../layers/label-heads.ts";
+import { answerHead, decoderLabelHeads } from "../layers/label-heads.ts";
 import type { BlockOutput, ModelFamily } from "../model.ts";
 import type { SegmentBuilder } from "../segment-builder.ts";
 
@@ -98,7 +98,10 @@ export const opt = {
         return { hidden: output, present: present! };
       },
       head: (build, rows) => ({ features: finished(build, rows), vocabulary }),
-      labelHeads: decoderLabelHeads({ finalNorm: finished, tokenModule: "classifier" }),
+      labelHeads: {
+        ...decoderLabelHeads({ finalNorm: finished, tokenModule: "classifier" }),
+        "question-answering": answerHead(finished),
+      },
     };
   },
 } as const satisfies ModelFamily;

@@ -11,6 +11,7 @@ export const qwen2 = {
   create: (config) =>
     createGatedDecoder({
       ...readGatedDecoderConfig(new ConfigReader(config), "qwen2"),
+      answersWith: "transformer",
       queryKeyValueBias: true,
       outputBias: false,
       slidingWindow: windowByLayer(config),

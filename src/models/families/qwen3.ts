@@ -11,6 +11,7 @@ export const qwen3 = {
   create: (config) =>
     createGatedDecoder({
       ...readGatedDecoderConfig(new ConfigReader({ head_dim: 128, ...config }), "qwen3"),
+      answersWith: "transformer",
       queryKeyNorm: "heads",
       slidingWindow: windowByLayer(config),
     }),

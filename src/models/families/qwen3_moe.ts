@@ -31,6 +31,7 @@ export const qwen3Moe = {
     });
     return createGatedDecoder({
       ...decoder,
+      answersWith: "transformer",
       queryKeyNorm: "heads",
       slidingWindow: windowByLayer(raw),
       routing: readRouting(config, sizes),

@@ -17,6 +17,7 @@ export const smollm3 = {
     const base = readGatedDecoderConfig(reader, "smollm3");
     return createGatedDecoder({
       ...base,
+      answersWith: "transformer",
       rotary: (layer) => (turns(layer) ? base.rotary(layer) : undefined),
       slidingWindow: windowByLayer(config),
     });

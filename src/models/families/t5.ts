@@ -7,8 +7,10 @@ import type { Value } from "../../tensor/graph.ts";
 import { add, gelu, mul, relu, rmsNorm } from "../../tensor/ops/index.ts";
 import { ConfigReader } from "../config-reader.ts";
 import { attention } from "../layers/attention.ts";
+import { documentHead, shiftedAnswerHead } from "../layers/encoder-decoder-heads.ts";
+import { headLinear } from "../layers/label-heads.ts";
 import { relativeBucket } from "../layers/relative-bias.ts";
-import type { BlockInput, BlockOutput, CheckpointContent, ModelFamily, Stack } from "../model.ts";
+import type { BlockInput, BlockOutput, CheckpointContent, LabelledBody, Model, ModelFamily, Stack } from "../model.ts";
 import type { SegmentBuilder } from "../segment-builder.ts";
 
 const activations = {
@@ -37,7 +39,7 @@ interface T5Config {
 }
 
 /** For T5 and its relatives, which differ in defaults. */
-export function createT5(config: ConfigReader, modelType: string, file?: CheckpointContent) {
+export function createT5(config: ConfigReader, modelType: string, file?: CheckpointContent): Model {
   const feedForward = config.requireOneOf("feed_forward_proj", ["relu", "gated-gelu", "gated-relu", "gelu"], "relu");
   const shared: T5Config = {
     hiddenSize: config.positiveInteger("d_model"),
@@ -57,26 +59,52 @@ export function createT5(config: ConfigReader, modelType: string, file?: Checkpo
   const scalesOutput = config.boolean("scale_decoder_outputs", !saysUntied);
   const tieWordEmbeddings = !(file ? file.holds("lm_head.weight") : saysUntied);
   const numLayers = config.positiveInteger("num_layers");
-  const decoder = createStack(shared, { name: "decoder", numHiddenLayers: config.positiveInteger("num_decoder_layers", numLayers) });
+  const numDecoderLayers = config.positiveInteger("num_decoder_layers", numLayers);
+  const shifted = { start: config.tokenId("decoder_start_token_id", 0), end: config.tokenId("eos_token_id", 1) };
+  const finalNorm =
+    (base: Base) =>
+    (build: SegmentBuilder, rows: Value): Value =>
+      norm(build, `${base}decoder.final_layer_norm`, rows, shared);
+  const encoder = (base: Base): Stack => createStack(shared, { base, name: "encoder", numHiddenLayers: numLayers });
+  const head = (base: Base) => (build: SegmentBuilder, rows: Value) => {
+    const normed = finalNorm(base)(build, rows);
+    const name = tieWordEmbeddings ? `${base}shared.weight` : "lm_head.weight";
+    return {
+      features: scalesOutput ? mul(normed, C ** -0.5) : normed,
+      vocabulary: { name, shape: [V, C], kind: "embedding" as const },
+    };
+  };
+  const both = (base: Base): LabelledBody => ({
+    ...createStack(shared, { base, name: "decoder", numHiddenLayers: numDecoderLayers }),
+    ...{ encoder: encoder(base), head: head(base) },
+  });
   return {
-    ...decoder,
+    ...both(""),
     ...{ modelType, vocabSize: V, tieWordEmbeddings },
-    encoder: createStack(shared, { name: "encoder", numHiddenLayers: numLayers }),
-    head(build: SegmentBuilder, rows: Value) {
-      const normed = norm(build, "decoder.final_layer_norm", rows, shared);
-      const name = tieWordEmbeddings ? "shared.weight" : "lm_head.weight";
-      return {
-        features: scalesOutput ? mul(normed, C ** -0.5) : normed,
-        vocabulary: { name, shape: [V, C], kind: "embedding" as const },
-      };
+    labelHeads: {
+      "sequence-classification": documentHead({ shifted, rows: finalNorm("transformer."), body: both("transformer.") }),
+      "token-classification": {
+        ...{ pools: "all", modules: ["classifier"], body: { ...encoder("transformer."), head: head("transformer.") } },
+        build: (build, input, outFeatures) => headLinear(build, { name: "classifier", input, outFeatures }),
+      },
+      "question-answering": shiftedAnswerHead({ shifted, rows: finalNorm("") }),
     },
   };
 }
 
+/** What stands in front of the names of both stacks; some heads hold them as a model of its own. */
+type Base = "" | "transformer.";
+
 const norm = (build: SegmentBuilder, name: string, x: Value, { epsilon }: T5Config): Value =>
   rmsNorm(x, build.parameter({ name: `${name}.weight`, shape: [Number(x.shape.at(-1))], kind: "norm" }), { epsilon });
 
-function createStack(config: T5Config, { name, numHiddenLayers }: { name: "encoder" | "decoder"; numHiddenLayers: number }): Stack {
+interface T5Stack {
+  readonly base: Base;
+  readonly name: "encoder" | "decoder";
+  readonly numHiddenLayers: number;
+}
+
+function createStack(config: T5Config, { base, name, numHiddenLayers }: T5Stack): Stack {
   const { hiddenSize: C, vocabSize: V, numHeads, headDim } = config;
   const isEncoder = name === "encoder";
   const heads = { numHeads, numKeyValueHeads: numHeads, headDim };
@@ -114,22 +142,23 @@ function createStack(config: T5Config, { name, numHiddenLayers }: { name: "encod
     // Relative positions have no end of their own; this is what the checkpoints were trained on.
     maxPositionEmbeddings: 512,
     maskKind: () => (isEncoder ? { isBidirectional: true } : {}),
-    blockPrefix: (index) => `${name}.block.${index}.`,
+    blockPrefix: (index) => `${base}${name}.block.${index}.`,
     relativeBias: {
       table: {
-        ...{ name: `${name}.block.0.layer.0.SelfAttention.relative_attention_bias.weight`, kind: "embedding" },
+        ...{ name: `${base}${name}.block.0.layer.0.SelfAttention.relative_attention_bias.weight`, kind: "embedding" },
         shape: [config.numBuckets, numHeads],
       },
       bucketOf: (distance) => relativeBucket(distance, { ...config, isBidirectional: isEncoder }),
       farthestDistance: config.maxDistance,
     },
-    embed: (build, { inputIds }) => build.embedded(build.rows({ name: "shared.weight", shape: [V, C], kind: "embedding" }, inputIds)),
+    embed: (build, { inputIds }) =>
+      build.embedded(build.rows({ name: `${base}shared.weight`, shape: [V, C], kind: "embedding" }, inputIds)),
     block(build, input): BlockOutput {
       const attended = selfAttention(build, input.hidden, input);
       const middle = isEncoder ? attended.hidden : crossAttention(build, attended.hidden, input);
       const hidden = feedForward(build, middle, isEncoder ? 1 : 2);
       const isLast = isEncoder && input.layer === numHiddenLayers - 1;
-      return { hidden: isLast ? norm(build, "encoder.final_layer_norm", hidden, config) : hidden, present: attended.present };
+      return { hidden: isLast ? norm(build, `${base}encoder.final_layer_norm`, hidden, config) : hidden, present: attended.present };
     },
     ...(!isEncoder && {
       crossKeyValues: (build: SegmentBuilder, encoderHidden: Value) => ({

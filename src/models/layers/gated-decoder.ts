@@ -6,11 +6,11 @@ import { CheckpointError } from "../../base/errors.ts";
 import type { Value } from "../../tensor/graph.ts";
 import { add, mul, reshape, rmsNorm, rotaryEmbedding } from "../../tensor/ops/index.ts";
 import type { ConfigReader } from "../config-reader.ts";
-import type { BlockInput, BlockOutput, HeadOutput, MaskKind, Model, Routing } from "../model.ts";
+import type { BlockInput, BlockOutput, HeadOutput, LabelledBody, MaskKind, Model, Routing } from "../model.ts";
 import type { SegmentBuilder } from "../segment-builder.ts";
 import { type Activation, readActivation } from "./activations.ts";
 import { attention } from "./attention.ts";
-import { decoderLabelHeads } from "./label-heads.ts";
+import { answerHead, decoderLabelHeads } from "./label-heads.ts";
 import { type RotaryConfig, readRotary } from "./rotary.ts";
 
 export interface GatedDecoderConfig {
@@ -45,6 +45,8 @@ export interface GatedDecoderConfig {
   readonly logitFactor: number;
   /** Sliding window by layer; undefined sees everything. */
   slidingWindow(layer: number): number | undefined;
+  /** What the model is called inside transformers' class for answers; there is no such class where absent. */
+  readonly answersWith?: "model" | "transformer";
   /** Undefined in layers without positions (SmolLM3). */
   rotary(layer: number): RotaryConfig | undefined;
   /** Query, key and value [B, T, heads * D] where they are not three projections. */
@@ -154,33 +156,54 @@ export function createGatedDecoder(config: GatedDecoderConfig): Model {
     return add(stream, build.residual(scaled, { module, input: stream }));
   }
 
-  return {
+  const finalNorm =
+    (base: string) =>
+    (build: SegmentBuilder, rows: Value): Value =>
+      norm(build, `${base}.norm`, rows);
+
+  const stack = {
     ...config,
-    maskKind: (layer): MaskKind => {
+    maskKind: (layer: number): MaskKind => {
       const slidingWindow = config.slidingWindow(layer);
       return slidingWindow === undefined ? {} : { slidingWindow };
     },
-    blockPrefix: (layer) => `model.layers.${layer}.`,
-    embed(build, { inputIds }) {
-      const rows = build.rows({ name: "model.embed_tokens.weight", shape: [V, C], kind: "embedding" }, inputIds);
-      return build.embedded(config.embeddingFactor === 1 ? rows : mul(rows, config.embeddingFactor));
-    },
-    block(build, input): BlockOutput {
+    block(build: SegmentBuilder, input: BlockInput): BlockOutput {
       const attended = selfAttention(build, blockNorm(build, norms.beforeAttention, input.hidden), input);
       const middle = build.graph.keep(join(build, { stream: input.hidden, branch: attended.output, module: "attention" }));
       const made = mlp(build, blockNorm(build, norms.beforeMlp, middle), input.layer);
       return { hidden: join(build, { stream: middle, branch: made, module: "mlp" }), present: attended.present };
     },
+  };
+
+  /** @param base what a class of transformers calls the model in it, the start of all names */
+  const named = (base: string): LabelledBody => ({
+    ...stack,
+    blockPrefix: (layer) => `${base}.layers.${layer}.`,
+    embed(build, { inputIds }) {
+      const rows = build.rows({ name: `${base}.embed_tokens.weight`, shape: [V, C], kind: "embedding" }, inputIds);
+      return build.embedded(config.embeddingFactor === 1 ? rows : mul(rows, config.embeddingFactor));
+    },
     head(build, rows): HeadOutput {
-      const name = config.tieWordEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight";
-      const normed = norm(build, "model.norm", rows);
+      const name = config.tieWordEmbeddings ? `${base}.embed_tokens.weight` : "lm_head.weight";
+      const normed = finalNorm(base)(build, rows);
       return {
         features: config.logitFactor === 1 ? normed : mul(normed, config.logitFactor),
         vocabulary: { name, shape: [V, C], kind: "embedding" },
         softCap: config.logitSoftCap,
       };
     },
-    labelHeads: decoderLabelHeads({ finalNorm: (build, rows) => norm(build, "model.norm", rows), tokenModule: "score" }),
+  });
+
+  const { answersWith } = config;
+  return {
+    ...config,
+    ...named("model"),
+    labelHeads: {
+      ...decoderLabelHeads({ finalNorm: finalNorm("model"), tokenModule: "score" }),
+      ...(answersWith && {
+        "question-answering": { ...answerHead(finalNorm(answersWith)), ...(answersWith !== "model" && { body: named(answersWith) }) },
+      }),
+    },
   };
 }
 

@@ -44,8 +44,8 @@ export const decoderLabelHeads = ({ finalNorm, tokenModule }: DecoderHeadsOption
   "sentence-embeddings": embeddingHead(finalNorm),
 });
 
-/** Of decoders whose class for answers keeps the model's own names; transformers gives Llama's and its relatives' other ones. */
-export const answerHead = (finalNorm: LabelHead["rows"]): LabelHead => ({
+/** The head that transformers gives some decoders for answers in a text: two numbers for each token. @param finalNorm the norm behind the last block, where the blocks do not end with it */
+export const answerHead = (finalNorm?: LabelHead["rows"]): LabelHead => ({
   pools: "all",
   modules: ["qa_outputs"],
   ...(finalNorm && { rows: finalNorm }),
