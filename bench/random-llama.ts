@@ -2,6 +2,7 @@
 
 import type { Backend } from "../src/backends/backend.ts";
 import { createOnnxBackend } from "../src/backends/onnx/backend.ts";
+import { float32ToBfloat16, float32ToFloat16 } from "../src/base/half.ts";
 import { createRandom } from "../src/base/random.ts";
 import type { Batch } from "../src/data/batch.ts";
 import { createOptimizer } from "../src/execution/create-optimizer.ts";
@@ -12,7 +13,6 @@ import { lora } from "../src/methods/lora/lora.ts";
 import { createModel } from "../src/models/families/registry.ts";
 import { describeModel } from "../src/models/segments.ts";
 import { bytesOf } from "../src/models/weights/element-types.ts";
-import { float32ToBfloat16, float32ToFloat16 } from "../src/base/half.ts";
 import { causalLm } from "../src/objectives/causal-lm.ts";
 import { adamw } from "../src/optimizers/adamw.ts";
 import { loadOnnxRuntime } from "../src/platform/node/onnxruntime.ts";
