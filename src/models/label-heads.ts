@@ -42,8 +42,10 @@ export const belongsToTask = (model: Model, parameter: string): boolean =>
 
 /** The model with everything that begins at random among what is new for the task: a pooler that the checkpoint lacks is trained and saved whole, too. */
 export function withNewModules(model: Model, fresh: readonly ParameterSpec[]): Model {
-  if (!model.labelHead || fresh.length === 0) return model;
-  const modules = new Set([...model.labelHead.modules, ...fresh.map(({ name }) => name.slice(0, name.lastIndexOf(".")))]);
+  // What lies inside a module of the head is saved with it: PEFT cannot load a module that is named beside the one around it.
+  const others = fresh.filter(({ name }) => !belongsToTask(model, name));
+  if (!model.labelHead || others.length === 0) return model;
+  const modules = new Set([...model.labelHead.modules, ...others.map(({ name }) => name.slice(0, name.lastIndexOf(".")))]);
   return { ...model, labelHead: { ...model.labelHead, modules: [...modules] } };
 }
 

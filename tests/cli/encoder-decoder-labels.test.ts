@@ -48,20 +48,24 @@ interface Case {
   readonly settings?: string;
   readonly ask: readonly string[];
   readonly says?: object;
+  /** `modules_to_save` of the adapter. */
+  readonly saved: string;
   /** In the exported weights. */
   readonly names: readonly string[];
 }
-const answers = { task: "question-answering", settings: ", docStride: 2, maxAnswerLength: 4" } as const;
+const answers = { task: "question-answering", saved: "qa_outputs", settings: ", docStride: 2, maxAnswerLength: 4" } as const;
 const askAnswer = ["answer", "six", "warm cold blue rain", "--max-length", "24"];
 const cases: readonly Case[] = [
   {
     ...{ stem: "T5ForSequenceClassification", model: "t5", task: "sequence-classification" },
     ...{ ask: ["classify", "warm cold blue rain"], says: { label: "blue" } },
+    saved: "classification_head",
     names: ["transformer.decoder.final_layer_norm.weight", "classification_head.out_proj.weight"],
   },
   {
     ...{ stem: "T5ForTokenClassification", model: "t5", task: "token-classification", ask: ["classify", "warm blue"] },
     says: { words: [expect.objectContaining({ label: "O" }), expect.objectContaining({ label: "B-COLOUR" })] },
+    saved: "classifier",
     names: ["transformer.encoder.final_layer_norm.weight", "classifier.weight"],
   },
   {
@@ -75,7 +79,7 @@ const cases: readonly Case[] = [
 ];
 
 describe("labels from the command line", () => {
-  it.each(cases)("$stem", async ({ model, task, settings = "", ask, says = {}, stem, names }) => {
+  it.each(cases)("$stem", async ({ model, task, settings = "", ask, says = {}, stem, saved, names }) => {
     const run = join(folder, stem);
     const [merged, onnx, data] = [`${run}-merged`, `${run}-onnx`, `${run}.jsonl`];
     writeFileSync(data, rowsOf[task].map((row) => JSON.stringify(row)).join("\n"));
@@ -93,6 +97,9 @@ output: ${run}
     await ok(["train", `${run}.yaml`]);
     const said = JSON.parse(await ok([ask[0]!, run, ...ask.slice(1)])) as Record<string, unknown>;
     expect(said).toMatchObject(says);
+
+    const adapter = JSON.parse(readFileSync(join(run, "adapter/adapter_config.json"), "utf8")) as object;
+    expect(adapter).toMatchObject({ modules_to_save: [saved] });
 
     await ok(["export", run, merged]);
     expect(JSON.parse(readFileSync(join(merged, "config.json"), "utf8"))).toMatchObject({ architectures: [stem] });

@@ -150,8 +150,8 @@ output: ${join(folder, "new-t5")}
   it.each([
     [
       "a head that the family does not have",
-      { model: () => t5, data: sentiment, extra: "task: { name: sequence-classification }" },
-      /t5 has no head for sequence-classification; it has only the vocabulary/,
+      { model: () => t5, data: sentiment, extra: "task: { name: multiple-choice }" },
+      /t5 has no head for multiple-choice; it has sequence-classification, token-classification, question-answering/,
     ],
     [
       "the next token from an encoder",
