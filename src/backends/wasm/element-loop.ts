@@ -6,7 +6,8 @@ import type { Graph, Node, Value } from "../../tensor/graph.ts";
 import { showShape } from "../../tensor/shape.ts";
 import type { Executable, HostTensor, Tensor } from "../backend.ts";
 import { bindInputs, checkOutputs } from "../check-tensors.ts";
-import { float32Splat, instructionsFor, load, localGet, localSet, loop, maskToFloat32, nextVector, splat, store } from "./instructions.ts";
+import { advance, f32, f32x4, i32, localGet, localSet, repeatWhile } from "./expressions.ts";
+import { instructionsFor, maskToFloat32 } from "./instructions.ts";
 import { type Bytes, moduleBytes, pageBytes, type WasmFunction } from "./module.ts";
 
 /** Elements of each operand that are in the loop's memory at once: together they fit a core's second cache. */
@@ -85,8 +86,9 @@ function plan(graph: Graph): Plan | undefined {
   const operands = ({ inputs }: Node): Bytes[] => inputs.map((value) => localGet(local.get(value)!));
   const before: number[] = [];
   const inside: number[] = [];
-  for (const [i, [, value]] of scalars.entries()) before.push(...localGet(1 + i), ...splat, ...localSet(local.get(value)!));
-  for (const [i, [, value]] of vectors.entries()) inside.push(...localGet(offset), ...load(i * blockBytes), ...localSet(local.get(value)!));
+  for (const [i, [, value]] of scalars.entries()) before.push(...f32x4.splat(localGet(1 + i)), ...localSet(local.get(value)!));
+  for (const [i, [, value]] of vectors.entries())
+    inside.push(...f32x4.load(localGet(offset), i * blockBytes), ...localSet(local.get(value)!));
   for (const node of graph.nodes) {
     const result = node.outputs[0]!;
     const instructions = instructionsOf(node, operands(node));
@@ -98,7 +100,7 @@ function plan(graph: Graph): Plan | undefined {
   const outputBlocks = [...graph.outputs].map(([output, value]) => {
     if (!blocks.includes(output)) blocks.push(output);
     const at = blocks.indexOf(output);
-    inside.push(...localGet(offset), ...localGet(local.get(value)!), ...store(at * blockBytes));
+    inside.push(...f32x4.store(localGet(offset), localGet(local.get(value)!), at * blockBytes));
     return at;
   });
 
@@ -108,7 +110,7 @@ function plan(graph: Graph): Plan | undefined {
       { type: "i32", count: 1 },
       { type: "v128", count: values.length },
     ],
-    body: [...before, ...loop([...inside, ...nextVector({ offset, end: bytes })])],
+    body: [...before, ...repeatWhile([inside, advance(offset, 16)], i32.less(localGet(offset), localGet(bytes)))],
   };
   const module = moduleBytes({
     functions: { run },
@@ -118,7 +120,7 @@ function plan(graph: Graph): Plan | undefined {
 }
 
 function instructionsOf({ op, inputs, attributes }: Node, operands: readonly Bytes[]): number[] | undefined {
-  if (op.name === "constant") return attributes.dtype === "float32" ? float32Splat(attributes.value as number) : undefined;
+  if (op.name === "constant") return attributes.dtype === "float32" ? f32x4.splat(f32.constant(attributes.value as number)) : undefined;
   if (op.name === "cast") return inputs[0]!.dtype === "bool" && attributes.dtype === "float32" ? maskToFloat32(operands[0]!) : undefined;
   return instructionsFor(op.name, operands);
 }

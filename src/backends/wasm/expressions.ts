@@ -1,10 +1,13 @@
-/** Instructions behind those that push their operands, by type: code that is written by hand and reads as expressions. */
+/** Instructions behind those that push their operands, by type, so that code reads as expressions. */
 import { type Bytes, float32Bytes, unsigned } from "./module.ts";
 
 const of = (opcode: Bytes, ...operands: readonly Bytes[]): number[] => [...operands.flat(), ...opcode];
 const simd = (opcode: number, ...immediates: number[]): number[] => [0xfd, ...unsigned(opcode), ...immediates];
 /** @param alignment as a power of two */
 const at = (alignment: number, offset: number): number[] => [alignment, ...unsigned(offset)];
+
+export const localGet = (local: number): number[] => [0x20, ...unsigned(local)];
+export const localSet = (local: number): number[] => [0x21, ...unsigned(local)];
 
 /** Integers and addresses, all unsigned. An access is at `address` + `offset`. */
 export const i32 = {
@@ -39,18 +42,35 @@ export const i32x4 = {
   sub: (a: Bytes, b: Bytes): number[] => of(simd(0xb1), a, b),
   min: (a: Bytes, b: Bytes): number[] => of(simd(0xb7), a, b),
   max: (a: Bytes, b: Bytes): number[] => of(simd(0xb9), a, b),
+};
+
+/** Vectors of any type, bit by bit. */
+export const v128 = {
   and: (a: Bytes, b: Bytes): number[] => of(simd(0x4e), a, b),
+  or: (a: Bytes, b: Bytes): number[] => of(simd(0x50), a, b),
+  /** `a` where the bits of the mask are set, else `b`. */
+  choose: (mask: Bytes, a: Bytes, b: Bytes): number[] => of(simd(0x52), a, b, mask),
 };
 
 export const f32x4 = {
   splat: (value: Bytes): number[] => of(simd(0x13), value),
   lane: (vector: Bytes, lane: number): number[] => of(simd(0x1f, lane), vector),
   abs: (a: Bytes): number[] => of(simd(0xe0), a),
+  neg: (a: Bytes): number[] => of(simd(0xe1), a),
+  sqrt: (a: Bytes): number[] => of(simd(0xe3), a),
+  add: (a: Bytes, b: Bytes): number[] => of(simd(0xe4), a, b),
+  sub: (a: Bytes, b: Bytes): number[] => of(simd(0xe5), a, b),
   mul: (a: Bytes, b: Bytes): number[] => of(simd(0xe6), a, b),
+  div: (a: Bytes, b: Bytes): number[] => of(simd(0xe7), a, b),
+  /** What is no number in either stays none. */
+  max: (a: Bytes, b: Bytes): number[] => of(simd(0xe9), a, b),
+  equal: (a: Bytes, b: Bytes): number[] => of(simd(0x41), a, b),
+  less: (a: Bytes, b: Bytes): number[] => of(simd(0x43), a, b),
+  greaterOrEqual: (a: Bytes, b: Bytes): number[] => of(simd(0x46), a, b),
   /** `b` where it is greater, else `a`: what is no number in `b` is passed over. */
   greaterOf: (a: Bytes, b: Bytes): number[] => of(simd(0xeb), a, b),
   load: (address: Bytes, offset = 0): number[] => of(simd(0x00, ...at(4, offset)), address),
-  store: (address: Bytes, value: Bytes): number[] => of(simd(0x0b, ...at(4, 0)), address, value),
+  store: (address: Bytes, value: Bytes, offset = 0): number[] => of(simd(0x0b, ...at(4, offset)), address, value),
   /** Four numbers from four addresses. */
   gather: (addresses: readonly Bytes[], offset: number): number[] =>
     addresses.reduce<number[]>(
@@ -59,6 +79,9 @@ export const f32x4 = {
       [],
     ),
 };
+
+/** Adds to the i32 in a local. */
+export const advance = (local: number, by: number): number[] => [...i32.add(localGet(local), i32.constant(by)), ...localSet(local)];
 
 /** Repeats its body while the condition at its end holds. */
 export const repeatWhile = (body: readonly Bytes[], condition: Bytes): number[] => [
