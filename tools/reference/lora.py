@@ -91,7 +91,7 @@ def file_name(name):
     return name.replace("lora_magnitude_vector.default.weight", "lora_magnitude_vector").replace(".modules_to_save.default", "").replace(".default", "")
 
 
-def train(model, input_ids, name):
+def train(model, input_ids, name=None):
     """The loss before each step."""
     options = dict(lr=OPTIMIZER["learningRate"], betas=(OPTIMIZER["beta1"], OPTIMIZER["beta2"]), eps=EPSILON.get(name, OPTIMIZER["epsilon"]), weight_decay=0.0)
     lora_plus_ratio = LORA_PLUS_RATIO.get(name)
@@ -109,11 +109,12 @@ def train(model, input_ids, name):
     return losses
 
 
-def merged_weights(family, options, seed, input_ids, expected_logits):
-    base = AutoModelForCausalLM.from_pretrained(ROOT / "families" / family).state_dict()
-    merged = attach(family, options, seed).merge_and_unload()
+def merged_weights(family, model, input_ids, expected_logits, named=lambda model: model.state_dict().items()):
+    """The weights that merging `model` into its base changes, by the names that `named` gives them."""
+    base = dict(named(AutoModelForCausalLM.from_pretrained(ROOT / "families" / family)))
+    merged = model.merge_and_unload()
     torch.testing.assert_close(merged(input_ids=input_ids).logits, expected_logits, atol=1e-4, rtol=1e-4)
-    return summaries((n, w) for n, w in merged.state_dict().items() if not torch.equal(w, base[n]))
+    return summaries((n, w) for n, w in named(merged) if not torch.equal(w, base[n]))
 
 
 def write_case(name, seed):
@@ -131,7 +132,7 @@ def write_case(name, seed):
         "loss": number(output.loss.item()),
         "logits": numbers(output.logits),
         "gradients": summaries((n, p.grad) for n, p in trained(model)),
-        "merged": merged_weights(family, options, seed, input_ids, output.logits),
+        "merged": merged_weights(family, attach(family, options, seed), input_ids, output.logits),
         "optimizer": {**OPTIMIZER, "epsilon": EPSILON.get(name, OPTIMIZER["epsilon"])},
         **({"loraPlusLrRatio": LORA_PLUS_RATIO[name]} if name in LORA_PLUS_RATIO else {}),
         "lossBeforeStep": [number(loss) for loss in train(model, input_ids, name)],

@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM
 
 from families import VOCAB
 from fixture import ROOT, number, random_tokens, summaries, write_fixture
-from lora import OPTIMIZER, save_adapter, train, trained
+from lora import OPTIMIZER, merged_weights, save_adapter, train, trained
 
 RECIPE = (
     "adapter/ holds the initial adapter, {start}, saved by PEFT; eval mode; loss with labels = inputIds; "
@@ -31,13 +31,6 @@ def attach(family, config, center, seed):
             start = parameter if center is None else center
             parameter.copy_(start + 0.2 * torch.randn(parameter.shape, generator=generator))
     return model
-
-
-def merged_weights(family, model, input_ids, expected_logits):
-    base = load_base(family).state_dict()
-    merged = model.merge_and_unload()
-    torch.testing.assert_close(merged(input_ids=input_ids).logits, expected_logits, atol=1e-4, rtol=1e-4)
-    return summaries((n, w) for n, w in merged.state_dict().items() if not torch.equal(w, base[n]))
 
 
 def write_case(path, family, make_config, center, start, seed, present=()):
