@@ -115,9 +115,12 @@ const positionsType = { dtype: "int64", shape: [dim("positions")] } as const sat
 
 const symbols = (prefix: string, rank: number): Dim[] => Array.from({ length: rank }, (_, axis) => dim(`${prefix}${axis}`));
 
+/** Sizes of the tensors with a number, of a rank. */
+export const sizesOf = (number: number | string, rank: number): Dim[] => symbols(`size${number}x`, rank);
+
 /** A float32 input of a rank, whose sizes are named after its number, so that `a.3` and `b.3` are of one shape. */
 export const floats = (graph: Graph, name: string, rank: number): Value =>
-  graph.input(name, { dtype: "float32", shape: symbols(`size${name.split(".").at(-1)}x`, rank) });
+  graph.input(name, { dtype: "float32", shape: sizesOf(name.split(".").at(-1)!, rank) });
 
 /** Rows first, so that no float32 sum gets long. */
 function squaresOf(x: Value): Value {

@@ -4,11 +4,10 @@
  */
 import type { DeviceExecutable, DeviceMemory, DeviceTensor, HostTensor, Tensor } from "../backends/backend.ts";
 import type { Optimizer, Scalars, StateTensor, UpdateRule } from "../optimizers/optimizer.ts";
-import type { Graph, Value } from "../tensor/graph.ts";
-import { mul } from "../tensor/ops/index.ts";
-import { DevicePrograms, floats, inPieces } from "./device-programs.ts";
+import { DevicePrograms, floats, inPieces, sizesOf } from "./device-programs.ts";
 import { type OptimizerState, rememberedIn, rememberNext, restorePart, type TrainedOptimizer } from "./optimizer-state.ts";
 import type { ParameterGroup, ParameterStore } from "./parameter-store.ts";
+import { buildUpdates, hyperFor, scalar } from "./update-program.ts";
 
 export interface OptimizerOnDeviceOptions {
   readonly memory: DeviceMemory;
@@ -36,7 +35,6 @@ export function createOptimizerOnDevice({ memory, optimizer, config, store }: Op
   const rules: UpdateRule[] = [];
   const units = store.groups.flatMap((group) => divide(group, { optimizer, config }));
   const members = units.flatMap((unit) => unit.members);
-  const ownDecay = (config as { readonly weightDecay?: number }).weightDecay ?? 0;
   /** By `<parameter>.<state>`; empty until a step or a checkpoint fills it. */
   const state = new Map<string, DeviceTensor>();
   let remembered: Scalars = {};
@@ -56,7 +54,7 @@ export function createOptimizerOnDevice({ memory, optimizer, config, store }: Op
   function compile(rule: UpdateRule, ranks: readonly number[], hyperNames: readonly string[]): Promise<DeviceExecutable> {
     if (!rules.includes(rule)) rules.push(rule);
     return programs.compile(`${optimizer.name} update ${rules.indexOf(rule)} of ranks ${ranks}`, (graph) =>
-      buildUpdates(graph, { rule, config, ranks, hyperNames }),
+      buildUpdates(graph, { rule, config, hyperNames, parameters: ranks.map((rank, i) => ({ shape: sizesOf(i, rank), suffix: `.${i}` })) }),
     );
   }
 
@@ -142,10 +140,7 @@ export function createOptimizerOnDevice({ memory, optimizer, config, store }: Op
       await gradients.toDevice(memory);
       remembered = rememberNext(optimizer, config, { before: remembered, step, learningRate });
       for (const unit of units) {
-        const { group, rule, members } = unit;
-        const weightDecay = group.weightDecay ?? (group.decays ? ownDecay : 0);
-        const context = { step, learningRate: learningRate * group.learningRateFactor, weightDecay, memory: remembered };
-        const hyper = rule.hyperValues(config, { ...context, shape: rule.works === "on tensors" ? members[0]!.shape : [] });
+        const hyper = hyperFor({ ...unit, shape: unit.members[0]!.shape }, config, { step, learningRate, memory: remembered });
         await updateUnit(unit, { hyper, gradientScale });
       }
     },
@@ -155,7 +150,6 @@ export function createOptimizerOnDevice({ memory, optimizer, config, store }: Op
   };
 }
 
-const scalar = (value: number): HostTensor => ({ dtype: "float32", dims: [], data: Float32Array.of(value) });
 const count = (shape: readonly number[]): number => shape.reduce((product, n) => product * n, 1);
 
 /** Units of a group: neighbours with one rule on elements together, everything else by itself. */
@@ -169,29 +163,4 @@ function divide(group: ParameterGroup, { optimizer, config }: { optimizer: Optim
     else runs.push({ rule, members: [member] });
   }
   return runs.flatMap(({ rule, members }) => [...inPieces(members)].map((members) => ({ group, rule, members })));
-}
-
-interface UpdatesToBuild {
-  readonly rule: UpdateRule;
-  readonly config: unknown;
-  readonly ranks: readonly number[];
-  readonly hyperNames: readonly string[];
-}
-
-/** The rule on each of several parameters, which share its scalars. */
-function buildUpdates(graph: Graph, { rule, config, ranks, hyperNames }: UpdatesToBuild): void {
-  const number = (name: string): Value => graph.input(name, { dtype: "float32", shape: [] });
-  const hyper = Object.fromEntries(hyperNames.map((name) => [name, number(name)]));
-  const gradientScale = number("gradientScale");
-  for (const [i, rank] of ranks.entries()) {
-    const parameter = floats(graph, `parameter.${i}`, rank);
-    const gradient = mul(floats(graph, `gradient.${i}`, rank), gradientScale);
-    const own = Object.entries(rule.state(parameter.shape, config));
-    const state = Object.fromEntries(
-      own.map(([name, { shape }]) => [name, graph.input(`${name}.${i}`, { dtype: "float32", shape })] as const),
-    );
-    const updated = rule.buildUpdate({ graph, parameter, gradient, state, hyper }, config);
-    graph.output(`parameter.${i}`, updated.parameter);
-    for (const [name, value] of Object.entries(updated.state)) graph.output(`${name}.${i}`, value);
-  }
 }

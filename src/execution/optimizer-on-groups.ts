@@ -19,7 +19,7 @@ import {
   type TrainedOptimizer,
 } from "./optimizer-state.ts";
 import type { ParameterGroup } from "./parameter-store.ts";
-import { compileUpdate, type UpdateProgram } from "./update-program.ts";
+import { compileUpdate, hyperFor, type UpdateProgram } from "./update-program.ts";
 
 /** Elements that one call updates; a multiple of the block size of encoded state. */
 const pieceSize = 1 << 18;
@@ -76,8 +76,6 @@ export async function createOptimizerOnGroups({
   for (const unit of groups.flatMap((group, groupIndex) => divide(group, { groupIndex, optimizer, config }))) {
     units.push({ ...unit, program: await programFor(unit), state: createState(unit, { config, coders }) });
   }
-  const ownDecay = (config as { readonly weightDecay?: number }).weightDecay ?? 0;
-  const weightDecayOf = ({ decays, weightDecay }: ParameterGroup): number => weightDecay ?? (decays ? ownDecay : 0);
   let memory: Scalars = {};
   let begun = false;
 
@@ -133,12 +131,7 @@ export async function createOptimizerOnGroups({
     async update({ learningRate, step, gradientScale }) {
       begin();
       memory = rememberNext(optimizer, config, { before: memory, step, learningRate });
-      for (const unit of units) {
-        const { group, rule, shape } = unit;
-        const context = { step, learningRate: learningRate * group.learningRateFactor, weightDecay: weightDecayOf(group), memory };
-        const hyper = rule.hyperValues(config, { ...context, shape: rule.works === "on tensors" ? shape : [] });
-        await updateUnit(unit, { hyper, gradientScale });
-      }
+      for (const unit of units) await updateUnit(unit, { hyper: hyperFor(unit, config, { step, learningRate, memory }), gradientScale });
     },
     readState,
     writeState(saved) {

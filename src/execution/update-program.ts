@@ -4,6 +4,7 @@ import type { Scalars, UpdateRule } from "../optimizers/optimizer.ts";
 import { Graph, type Node, type Value } from "../tensor/graph.ts";
 import { mul } from "../tensor/ops/index.ts";
 import { type Dim, dim, type Shape } from "../tensor/shape.ts";
+import type { ParameterGroup } from "./parameter-store.ts";
 
 export interface UpdateCall {
   readonly parameter: HostTensor;
@@ -28,7 +29,8 @@ export async function compileUpdate(
   const hyperNames = Object.keys(
     rule.hyperValues(config, { step: 1, learningRate: 1, weightDecay: 0, memory: {}, shape: shape.map(() => 1) }),
   );
-  const graph = buildGraph(rule, { config, shape, hyperNames });
+  const graph = new Graph();
+  buildUpdates(graph, { rule, config, hyperNames, parameters: [{ shape, suffix: "" }] });
   const executable = await backend.compile(graph, { name, asElementLoop: rule.works === "on elements" });
   const aside = executable.overwritesOperands ? [] : [...graph.outputs.keys()].filter((output) => !mayOverwrite(graph, output));
   const memory = new Map(aside.map((output) => [output, new Float32Array(0)]));
@@ -48,25 +50,52 @@ export async function compileUpdate(
   };
 }
 
-const scalar = (value: number): HostTensor => ({ dtype: "float32", dims: [], data: Float32Array.of(value) });
+export const scalar = (value: number): HostTensor => ({ dtype: "float32", dims: [], data: Float32Array.of(value) });
 
-interface GraphOptions {
-  readonly config: unknown;
-  readonly shape: Shape;
-  readonly hyperNames: readonly string[];
+interface StepOfGroup {
+  readonly rule: UpdateRule;
+  readonly group: ParameterGroup;
+  /** Of the parameter, where the rule works on whole tensors. */
+  readonly shape: readonly number[];
 }
 
-function buildGraph(rule: UpdateRule, { config, shape, hyperNames }: GraphOptions): Graph {
-  const graph = new Graph();
-  const input = (name: string, of: Shape): Value => graph.input(name, { dtype: "float32", shape: of });
-  const parameter = input("parameter", shape);
-  const gradient = mul(input("gradient", shape), input("gradientScale", []));
-  const state = Object.fromEntries(Object.entries(rule.state(shape, config)).map(([name, of]) => [name, input(name, of.shape)]));
+/** A rule's scalars in one step, for the parameters of a group. @param at the optimizer's learning rate, before the group's factor */
+export function hyperFor(
+  { rule, group, shape }: StepOfGroup,
+  config: unknown,
+  at: { readonly step: number; readonly learningRate: number; readonly memory: Scalars },
+): Scalars {
+  const ownDecay = (config as { readonly weightDecay?: number }).weightDecay ?? 0;
+  return rule.hyperValues(config, {
+    ...at,
+    learningRate: at.learningRate * group.learningRateFactor,
+    weightDecay: group.weightDecay ?? (group.decays ? ownDecay : 0),
+    shape: rule.works === "on tensors" ? shape : [],
+  });
+}
+
+interface UpdateGraph {
+  readonly rule: UpdateRule;
+  readonly config: unknown;
+  readonly hyperNames: readonly string[];
+  /** Of every parameter that is updated, with what ends the names of its inputs and outputs. */
+  readonly parameters: readonly { readonly shape: Shape; readonly suffix: string }[];
+}
+
+/** The rule on each of the parameters, which share its scalars. */
+export function buildUpdates(graph: Graph, { rule, config, hyperNames, parameters }: UpdateGraph): void {
+  const input = (name: string, shape: Shape): Value => graph.input(name, { dtype: "float32", shape });
   const hyper = Object.fromEntries(hyperNames.map((name) => [name, input(name, [])]));
-  const updated = rule.buildUpdate({ graph, parameter, gradient, state, hyper }, config);
-  graph.output("parameter", updated.parameter);
-  for (const [name, value] of Object.entries(updated.state)) graph.output(name, value);
-  return graph;
+  const gradientScale = input("gradientScale", []);
+  for (const { shape, suffix } of parameters) {
+    const parameter = input(`parameter${suffix}`, shape);
+    const gradient = mul(input(`gradient${suffix}`, shape), gradientScale);
+    const own = Object.entries(rule.state(shape, config));
+    const state = Object.fromEntries(own.map(([name, of]) => [name, input(`${name}${suffix}`, of.shape)]));
+    const updated = rule.buildUpdate({ graph, parameter, gradient, state, hyper }, config);
+    graph.output(`parameter${suffix}`, updated.parameter);
+    for (const [name, value] of Object.entries(updated.state)) graph.output(`${name}${suffix}`, value);
+  }
 }
 
 /** Operations that have read an element of their operands before they write that element of the result. */
