@@ -4,7 +4,7 @@ import type { Graph, Node, TensorType, Value } from "../../tensor/graph.ts";
 import type { DeviceName } from "../registry.ts";
 import { Emitter } from "./emitter.ts";
 import { lowerings, movesBits } from "./lowerings.ts";
-import { elementType, encodeOnnx, type OnnxTensor, type OnnxValueInfo } from "./onnx-schema.ts";
+import { elementType, encodeOnnx, type OnnxNode, type OnnxTensor, type OnnxValueInfo } from "./onnx-schema.ts";
 import { quantisedProduct } from "./quantised.ts";
 
 /** Opset 26 brings BitCast, which bfloat16 needs; everything else is written for 21. */
@@ -62,12 +62,23 @@ export function lowerToOnnx({ graph, name, device, initializers = new Map(), out
     ],
     graph: {
       name,
-      node: emitter.nodes,
+      node: resultsAsTheyCome(emitter.nodes),
       initializer: [...emitter.initializers, ...[...initializers].map(([input, tensor]) => ({ name: input, ...tensor }))],
       input: [...graph.inputs].flatMap(([input, value]) => (initializers.has(input) ? [] : [valueInfo(input, value)])),
       output: [...graph.outputs].map(([output, value]) => valueInfo(nameOf(output), value)),
     },
   });
+}
+
+/**
+ * ONNX Runtime walks back from the nodes that only give results, the last in the file first, and runs what each of them needs. So
+ * results stand at the end, the earliest last: then the gradient of a parameter is made once its operands are there, and a large
+ * operand is gone before the gradients of earlier layers begin. Otherwise all of them would wait for the whole chain.
+ */
+function resultsAsTheyCome(nodes: readonly OnnxNode[]): OnnxNode[] {
+  const read = new Set(nodes.flatMap(({ input }) => input));
+  const isRead = ({ output }: OnnxNode): boolean => output.some((name) => read.has(name));
+  return [...nodes.filter(isRead), ...nodes.filter((node) => !isRead(node)).reverse()];
 }
 
 function valueInfo(name: string, { dtype, shape }: TensorType): OnnxValueInfo {

@@ -15,7 +15,7 @@ export interface AdaptedLinear extends LinearModule {
   /** [out]: lengths of the weight's rows; only with DoRA. */
   readonly magnitude: AddedParameter | undefined;
   readonly scale: number;
-  /** A and B as they began, and what they took out of the base; undefined before they were made. */
+  /** A and B as they began, where that took something out of the base; undefined before they were made. */
   start(): Start | undefined;
   /** The base weight without what was taken out of it; absent where nothing is. */
   readonly residual?: (base: BaseWeights, random: Random) => Promise<Float32Array>;
@@ -51,6 +51,11 @@ export function adaptLinear(linear: LinearModule, { config, given, quantised, of
     factors ??= await startFactors({ name, loftqIter, linear, rank, scale, random, weight, quantised, given: given.get(module) });
     return factors;
   };
+  /** With the last parameter, what they were made of is let go: it is as large as the adapter. Only where the base lost it, an export takes it off again. */
+  const finish = (values: Float32Array): Float32Array => {
+    if (!changesBase(config)) factors = undefined;
+    return values;
+  };
   const parameter = (name: string, shape: number[], initialise: AddedParameter["initialise"]): AddedParameter => ({
     ...{ name: `${module}.${name}`, shape, kind: "adapter", initialise },
   });
@@ -58,11 +63,14 @@ export function adaptLinear(linear: LinearModule, { config, given, quantised, of
     ...linear,
     scale,
     a: ofParameter?.a ?? parameter("lora_A.weight", [rank, inFeatures], async (random, base) => (await begin(random, base)).a),
-    b: parameter("lora_B.weight", [outFeatures, rank], async (random, base) => (await begin(random, base)).b),
+    b: parameter("lora_B.weight", [outFeatures, rank], async (random, base) => {
+      const { b } = await begin(random, base);
+      return config.useDora ? b : finish(b);
+    }),
     magnitude: config.useDora
       ? parameter("lora_magnitude_vector", [outFeatures], async (random, base, held) => {
           const [{ a, b }, { data }] = [await begin(random, base), await held(`${module}.weight`)];
-          return rowNorms(asOutIn(addProduct(data, { linear, a, b, scale }), linear), inFeatures);
+          return finish(rowNorms(asOutIn(addProduct(data, { linear, a, b, scale }), linear), inFeatures));
         })
       : undefined,
     start: () => factors,
