@@ -19,6 +19,7 @@ import type { LabelObjective, Objective, ObjectiveOutput, ReferenceTop } from ".
 import { gradients } from "../tensor/autodiff.ts";
 import type { Graph, TensorType, Value } from "../tensor/graph.ts";
 import { autocast } from "../tensor/passes/autocast.ts";
+import { cutDecodedWeights } from "../tensor/passes/cut-decoded-weights.ts";
 import { extract } from "../tensor/passes/extract.ts";
 import { mergeProducts } from "../tensor/passes/merge-products.ts";
 import { scaleRowsLate } from "../tensor/passes/scale-rows-late.ts";
@@ -203,7 +204,9 @@ async function compileSegment(
   { backend, precision }: Pick<ProgramOptions, "backend" | "precision">,
   options: Parameters<typeof differentiateSegment>[0],
 ): Promise<CompiledSegment> {
-  const segment = inPrecision({ ...options.segment, graph: mergeProducts(options.segment.graph) }, precision);
+  const merged = mergeProducts(options.segment.graph);
+  const graph = backend.name === "cpu" ? cutDecodedWeights(merged) : merged;
+  const segment = inPrecision({ ...options.segment, graph }, precision);
   const { forward, backward } = differentiateSegment({ ...options, segment });
   const compiled = { segment, forwardGraph: forward, forward: await compileToStay(backend, forward, { name: `${segment.name} forward` }) };
   if (!backward) return compiled;
