@@ -22,6 +22,8 @@ export interface QuantizationConfig {
   readonly format: string;
   /** How frozen embeddings and the head are held; as the checkpoint has them where absent, as in records of before there was a choice. */
   readonly embeddings?: "bfloat16" | "checkpoint";
+  /** Of the format int8: how products with codes are computed; float32 where absent. */
+  readonly compute?: "float32" | "int8";
 }
 
 /** Quantised copies of checkpoints on disk. */
@@ -117,7 +119,7 @@ interface CacheOptions extends Pick<QuantisedBaseOptions, "config" | "folder"> {
 /** The file of codes, made where it is missing or damaged; undefined where it cannot be kept. */
 async function openCached({ config, folder, cache, weights, quantise }: CacheOptions): Promise<SafetensorsFile | undefined> {
   const { shelf } = cache;
-  const { embeddings: _, ...codes } = config;
+  const { embeddings: _, compute: __, ...codes } = config;
   const name = await cache.nameOf(folder, codes);
   if ((await shelf.list()).includes(name)) {
     try {

@@ -211,7 +211,7 @@ export class SegmentBuilder {
     const shape = layout === "out-in" ? [outFeatures, inFeatures] : [inFeatures, outFeatures];
     const weight: ParameterSpec = { name: `${module}.weight`, shape, kind: "weight" };
     const biasSpec: ParameterSpec | undefined = bias ? { name: `${module}.bias`, shape: [outFeatures], kind: "bias" } : undefined;
-    let output = matmul(input, this.parameter(weight), { transposeB: layout === "out-in" });
+    let output = this.#product(input, weight, layout);
     if (biasSpec) output = add(output, this.parameter(biasSpec));
     const call = {
       module,
@@ -225,6 +225,13 @@ export class SegmentBuilder {
     };
     for (const hooks of this.#options.hooks) output = hooks.linear?.({ ...call, output }, this) ?? output;
     return output;
+  }
+
+  #product(input: Value, weight: ParameterSpec, layout: LinearLayout): Value {
+    const value = this.parameter(weight);
+    const isHeld = value === this.#decoded.get(weight.name);
+    const own = isHeld ? this.#options.storageOf(weight.name).product?.(input, this.#stored(weight), weight.shape) : undefined;
+    return own ?? matmul(input, value, { transposeB: layout === "out-in" });
   }
 
   /** What methods put in front of this layer's keys and values. */

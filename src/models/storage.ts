@@ -21,6 +21,8 @@ export interface ParameterStorage {
   decode(stored: StoredTensors<Value>, shape: readonly number[]): Value;
   /** The same on the host. */
   read(stored: StoredTensors<HostTensor>, shape: readonly number[]): Float32Array;
+  /** Graph: x [..., in] times the weight of a linear layer, [..., out], where the storage has a product of its own. */
+  product?(x: Value, stored: StoredTensors<Value>, shape: readonly number[]): Value;
   /** True if the numbers are not those of the checkpoint. */
   readonly isQuantised: boolean;
 }

@@ -27,6 +27,7 @@ const {
   greaterOrEqual,
   joinGroups,
   matmul,
+  matmulInt8,
   mul,
   neg,
 } = ops;
@@ -137,6 +138,11 @@ export const gradientRules: Readonly<Record<string, GradientRule>> = {
       ? matmul(y, x, { transposeA: true, transposeB: transposeA, alpha })
       : matmul(x, y, { transposeA: !transposeA, alpha });
     return [reduceToShape(left, a!.shape), reduceToShape(right, b!.shape)];
+  },
+  // Rounding of x passes gradients on; the matrix and its scales are frozen.
+  matmulInt8({ node, inputs: [, codes, scales], outputGradients: [g] }) {
+    const scaled = scales ? mul(g!, scales) : g!;
+    return [matmulInt8(scaled, codes!, { transposeB: !node.attributes.transposeB }), undefined, undefined];
   },
   reduceSum: ({ node, inputs: [x], outputGradients: [g] }) => [spreadBack(g!, x!, node.attributes.axes as number[])],
   reduceMean({ node, inputs: [x], outputGradients: [g] }) {

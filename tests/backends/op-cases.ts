@@ -36,6 +36,7 @@ const reductions = (op: typeof f.reduceSum): Cases => ({
   "several axes": (c) => op(c.input([2, n, m]), [0, 2]),
   "all axes": (c) => op(c.input([n, m]), [0, 1]),
 });
+const codes = { dtype: "int8", low: -127, high: 128 } as const;
 /** All results of the node behind a value. */
 const all = (value: Value): readonly Value[] => value.producer!.outputs;
 const nf4 = (c: OpCase, { shape, blockSize, spare = 0 }: { shape: readonly number[]; blockSize: number; spare?: number }): Value => {
@@ -214,6 +215,19 @@ export const opCases: Readonly<Record<(typeof ops)[number]["name"], Cases>> = {
       f.cast(f.gather(c.input([7, 4], { dtype: "float16" }), c.input([n], { dtype: "int64", low: 0, high: 7 })), "float32"),
     "bfloat16 rows": (c) =>
       f.cast(f.gather(c.input([7, 4], { dtype: "bfloat16" }), c.input([n], { dtype: "int64", low: 0, high: 7 })), "float32"),
+  },
+  matmulInt8: {
+    rows: (c) => f.matmulInt8(c.input([n, 12]), c.input([12, 5], codes)),
+    "turned, scaled, in a batch": (c) =>
+      f.matmulInt8(c.input([2, n, 12]), c.input([5, 12], codes), { transposeB: true, scales: c.input([5], positive) }),
+    "the largest codes": (c) =>
+      f.matmulInt8(
+        c.input([2, 64], { values: Array.from({ length: 128 }, (_, i) => (i < 64 ? 1 : -1)) }),
+        c.input([64, 3], { ...codes, low: 127 }),
+      ),
+    "a row of zeros": (c) => f.matmulInt8(c.input([2, 2], { values: [0, 0, 3, -1.5] }), c.input([2, 3], codes)),
+    "a number between two codes": (c) => f.matmulInt8(c.input([1, 4], { values: [127, 0.5, 1.5, -2.5] }), c.input([4, 3], codes)),
+    "no rows": (c) => f.matmulInt8(c.input([empty, 12]), c.input([12, 5], codes)),
   },
   dequantizeNf4: {
     "whole blocks": (c) => nf4(c, { shape: [6, 32], blockSize: 64 }),

@@ -3,6 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import type { Backend } from "../../src/backends/backend.ts";
 import { checkNotQuantised, encodeAdapter, mergedParameter, readAdapter } from "../../src/execution/adapter-files.ts";
 import { untouched } from "../../src/execution/loaded-model.ts";
 import { readParameter } from "../../src/execution/parameter-store.ts";
@@ -14,7 +15,8 @@ import { describeModel } from "../../src/models/segments.ts";
 import { openFolder } from "../../src/platform/node/files.ts";
 import { createQuantisedCache } from "../../src/platform/node/quantised-cache.ts";
 import { openRunFolder } from "../../src/platform/node/run-folder.ts";
-import { batchOf, openTinyModel, reference } from "../conformance/tiny-model.ts";
+import type { Graph } from "../../src/tensor/graph.ts";
+import { backend, batchOf, openTinyModel, reference } from "../conformance/tiny-model.ts";
 
 const temporary = mkdtempSync(join(tmpdir(), "tunesmith-quantised-"));
 afterAll(() => rmSync(temporary, { recursive: true, force: true }));
@@ -76,6 +78,43 @@ describe.each([
       if (spec.kind === "embedding") expect([spec.name, tensor.dtype]).toEqual([spec.name, isRounded ? "bfloat16" : "float32"]);
   });
 });
+
+describe.each(["llama", "gpt2", "qwen2", "mixtral"])("%s computed in 8-bit integers", (family) => {
+  const folder = `${reference}families/${family}`;
+  const open = (name: string, compute: "float32" | "int8") =>
+    openTinyModel({ folder, attach: attach(name), quantization: { ...int8, compute } });
+
+  it.each(["lora", "ia3", "bottleneck"])("%s has nearly the loss and gradients of the decoded weights", async (name) => {
+    const [rounded, decoded] = [await open(name, "int8"), await open(name, "float32")];
+    const losses = [];
+    for (const { engine } of [rounded, decoded]) losses.push((await engine.accumulate(batch, { gradientScale: 1, seed: 1 })).lossSum);
+    expect(Math.abs(losses[0]! / losses[1]! - 1)).toBeLessThan(5e-3);
+    expect(losses[0]).not.toBe(losses[1]);
+    for (const [group, { gradients }] of rounded.store.groups.entries())
+      expect(cosine(gradients, decoded.store.groups[group]!.gradients)).toBeGreaterThan(0.999);
+  });
+
+  it("decodes no weight", async () => {
+    const graphs: Graph[] = [];
+    const recording: Backend = {
+      ...backend,
+      compile(graph, options) {
+        graphs.push(graph);
+        return backend.compile(graph, options);
+      },
+    };
+    const { engine } = await openTinyModel({ folder, on: recording, attach: attach("lora"), quantization: { ...int8, compute: "int8" } });
+    await engine.accumulate(batch, { gradientScale: 1, seed: 1 });
+    const used = graphs.flatMap((graph) => graph.nodes).filter(({ inputs }) => inputs[0]?.dtype === "int8" || inputs[1]?.dtype === "int8");
+    expect(new Set(used.map(({ op }) => op.name))).toEqual(new Set(["matmulInt8"]));
+  });
+});
+
+/** Of the angle between two vectors. */
+function cosine(a: Float32Array, b: Float32Array): number {
+  const dot = (x: Float32Array, y: Float32Array): number => x.reduce((sum, value, i) => sum + value * y[i]!, 0);
+  return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
+}
 
 describe("the copy on disk", () => {
   const open = (home: string, notices: string[]) =>

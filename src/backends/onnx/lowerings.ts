@@ -8,7 +8,7 @@ import type { DeviceName } from "../registry.ts";
 import type { Emitter } from "./emitter.ts";
 import { onnxDataType } from "./onnx-schema.ts";
 import { emitProduct, type Operand } from "./products.ts";
-import { dequantizeNf4, emitQuantisedProduct } from "./quantised.ts";
+import { dequantizeNf4, emitQuantisedProduct, matmulInt8 } from "./quantised.ts";
 
 export interface LoweringContext {
   readonly node: Node;
@@ -241,6 +241,7 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
   },
 
   dequantizeNf4,
+  matmulInt8,
 
   gather({ emitter, inputs, outputs }) {
     emitter.emit("Gather", inputs, { outputs, attributes: { axis: 0 } });
