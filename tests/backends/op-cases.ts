@@ -144,6 +144,13 @@ export const opCases: Readonly<Record<(typeof ops)[number]["name"], Cases>> = {
   },
   projectedLogSumExp: {
     "named sizes": (c) => all(f.projectedLogSumExp(c.input([n, 3]), c.input([m, 3])).logSumExp),
+    "a table of codes": (c) =>
+      all(f.projectedLogSumExp(c.input([n, 12]), c.input([7, 12], codes), { scales: c.input([7], { low: 0.001, high: 0.02 }) }).logSumExp),
+    "a table of codes, bent": (c) =>
+      all(
+        f.projectedLogSumExp(c.input([n, 12]), c.input([7, 12], codes), { softCap: 3, scales: c.input([7], { low: 0.001, high: 0.02 }) })
+          .logSumExp,
+      ),
     "the sum alone": (c) => f.projectedLogSumExp(c.input([n, 3]), c.input([7, 3])).logSumExp,
     "large scores": (c) => f.projectedLogSumExp(c.input([2, 1], { low: 20, high: 30 }), c.input([9, 1], { low: 20, high: 30 })).logSumExp,
   },
@@ -228,6 +235,10 @@ export const opCases: Readonly<Record<(typeof ops)[number]["name"], Cases>> = {
     "a row of zeros": (c) => f.matmulInt8(c.input([2, 2], { values: [0, 0, 3, -1.5] }), c.input([2, 3], codes)),
     "a number between two codes": (c) => f.matmulInt8(c.input([1, 4], { values: [127, 0.5, 1.5, -2.5] }), c.input([4, 3], codes)),
     "no rows": (c) => f.matmulInt8(c.input([empty, 12]), c.input([12, 5], codes)),
+  },
+  roundRows: {
+    rows: (c) => f.roundRows(c.input([2, n, 12])),
+    "a row of zeros": (c) => f.roundRows(c.input([2, 2], { values: [0, 0, 3, -1.5] })),
   },
   dequantizeNf4: {
     "whole blocks": (c) => nf4(c, { shape: [6, 32], blockSize: 64 }),

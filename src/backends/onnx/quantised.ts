@@ -7,8 +7,6 @@
 import type { Node, Value } from "../../tensor/graph.ts";
 import { type Nf4Options, nf4Table } from "../../tensor/ops/dequantize-nf4.ts";
 import type { MatmulOptions } from "../../tensor/ops/matmul.ts";
-import { largestInt8 } from "../../tensor/ops/matmul-int8.ts";
-import { type Shape, sizeOf } from "../../tensor/shape.ts";
 import type { DeviceName } from "../registry.ts";
 import type { Emitter } from "./emitter.ts";
 import type { Lowering, LoweringContext } from "./lowerings.ts";
@@ -64,41 +62,3 @@ function emitMatMulBnb4(emitter: Emitter, operands: readonly string[], { N, K, b
     ...(outputs && { outputs }),
   });
 }
-
-/**
- * The CPU rounds rows to codes with QuantizeLinear (unsigned, zero at 128: those are the codes that its fast kernels multiply with
- * signed ones) and scales columns while it multiplies. Other devices multiply the rounded numbers in float32.
- */
-export const matmulInt8: Lowering = ({ node, emitter, device, inputs: [x, codes, scales], outputs }) => {
-  const given = node.inputs[0]!.shape;
-  const { shape } = node.outputs[0]!;
-  const rows = sizeOf(given.slice(0, -1));
-  const [flat, result]: [Shape, Shape] = [
-    [rows, given.at(-1)!],
-    [rows, shape.at(-1)!],
-  ];
-  const table = emitter.reshape(x!, { from: given, to: flat });
-  const largest = (op: "ReduceMax" | "ReduceMin"): string =>
-    emitter.emit(op, [table, emitter.int64s([1])], { attributes: { keepdims: 0 } });
-  const magnitude = emitter.emit("Max", [largest("ReduceMax"), emitter.emit("Neg", [largest("ReduceMin")])]);
-  const steps = emitter.emit("Mul", [magnitude, emitter.scalar(1 / largestInt8, "float32")]);
-  const column = emitter.reshape(steps, { from: [rows], to: [rows, 1] });
-  const right = node.attributes.transposeB ? emitter.emit("Transpose", [codes!], { attributes: { perm: [1, 0] } }) : codes!;
-  const one = emitter.scalar(1, "float32");
-  const product = device === "cpu" ? integers() : floats();
-  const scaled = emitter.emit("Mul", [product, column]);
-  emitter.reshape(scaled, { from: result, to: shape, outputs });
-
-  function integers(): string {
-    const zero = emitter.scalar(128, "uint8");
-    const zeros = emitter.emit("Expand", [zero, emitter.shape([rows])]);
-    const left = emitter.emit("QuantizeLinear", [table, steps, zeros], { attributes: { axis: 0 } });
-    return emitter.emit("MatMulIntegerToFloat", [left, right, one, scales ?? one, zero], { domain: "com.microsoft" });
-  }
-  function floats(): string {
-    const divisor = emitter.emit("Where", [emitter.emit("Equal", [column, emitter.scalar(0, "float32")]), one, column]);
-    const left = emitter.emit("Round", [emitter.emit("Div", [table, divisor])]);
-    const sums = emitter.emit("MatMul", [left, emitter.emit("Cast", [right], { attributes: { to: onnxDataType.float32 } })]);
-    return scales ? emitter.emit("Mul", [sums, scales]) : sums;
-  }
-};

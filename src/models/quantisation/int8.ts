@@ -7,7 +7,8 @@
 import { z } from "zod";
 import { float16ToFloat32, float32ToFloat16 } from "../../base/half.ts";
 import { roundHalfToEven } from "../../base/round-half-to-even.ts";
-import { cast, matmulInt8, mul, reshape, transpose } from "../../tensor/ops/index.ts";
+import type { Value } from "../../tensor/graph.ts";
+import { cast, gather, matmulInt8, mul, projectedLogSumExp, reshape, roundRows, transpose } from "../../tensor/ops/index.ts";
 import { largestMagnitude } from "./blockwise.ts";
 import { defineFormat, embeddings, outIn, turned } from "./format.ts";
 
@@ -25,10 +26,13 @@ const configSchema = z.strictObject({
 });
 
 /** Records of before there was a choice name no way to compute. */
-interface Int8Config {
+export interface Int8Config {
   readonly format: "int8";
   readonly compute?: "float32" | "int8" | undefined;
 }
+
+/** What one code of each row stands for, [out]. */
+const steps = (scales: Value): Value => mul(reshape(scales, [scales.shape[0]!]), 1 / largest);
 
 export const int8 = defineFormat({
   name: "int8",
@@ -50,9 +54,17 @@ export const int8 = defineFormat({
       return layout === "out-in" ? weight : transpose(weight, [1, 0]);
     },
 
+    holdsRows: layout === "out-in",
+
+    rows: ({ tensor, companions }, indices) =>
+      mul(cast(gather(tensor, indices), "float32"), mul(gather(companions!.SCB!, indices), 1 / largest)),
+
     ...(compute === "int8" && {
-      product: (x, { tensor, companions }, shape) =>
-        matmulInt8(x, tensor, { transposeB: true, scales: mul(reshape(companions!.SCB!, [outIn(shape, layout)[0]]), 1 / largest) }),
+      product: (x, { tensor, companions }) => matmulInt8(x, tensor, { transposeB: true, scales: steps(companions!.SCB!) }),
+      vocabulary: {
+        asRead: roundRows,
+        sums: (x, { tensor, companions }, options) => projectedLogSumExp(x, tensor, { ...options, scales: steps(companions!.SCB!) }),
+      },
     }),
 
     quantise(weight, shape) {

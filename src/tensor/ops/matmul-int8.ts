@@ -7,7 +7,7 @@ import { ShapeError } from "../../base/errors.ts";
 import { roundHalfToEven } from "../../base/round-half-to-even.ts";
 import type { Value } from "../graph.ts";
 import { dimsEqual, showShape } from "../shape.ts";
-import { count, defineOp, only, referenceArray, requireFloat } from "./define.ts";
+import { count, defineOp, forEachRow, only, referenceArray, requireFloat, requireRows } from "./define.ts";
 
 /** Codes of the left operand reach from -127 to 127, as those of LLM.int8() do. */
 export const largestInt8 = 127;
@@ -52,8 +52,30 @@ export const matmulInt8Op = defineOp({
   },
 });
 
+/** x [..., K] as `matmulInt8` reads it: rounded row by row. */
+export const roundRowsOp = defineOp({
+  name: "roundRows",
+  infer([x]) {
+    requireFloat("roundRows", x!);
+    requireRows("roundRows", x!);
+    return [x!];
+  },
+  reference([x]) {
+    const data = x!.data.slice();
+    forEachRow(x!.shape, (start, width) => {
+      const { step, codes } = rowCodes(data.subarray(start, start + width));
+      codes.forEach((code, i) => {
+        data[start + i] = code * step;
+      });
+    });
+    return [referenceArray(x!.shape, data)];
+  },
+});
+
+export const roundRows = (x: Value): Value => only(x.graph.add(roundRowsOp, [x]));
+
 /** Reckoned in float32 as kernels do, since a number that lies between two codes goes to one of them. */
-function rowCodes(row: Float64Array): { readonly step: number; readonly codes: Float64Array } {
+export function rowCodes(row: Float64Array): { readonly step: number; readonly codes: Float64Array } {
   const largest = row.reduce((max, x) => Math.max(max, Math.abs(x)), 0);
   const step = Math.fround(Math.fround(largest) * Math.fround(1 / largestInt8));
   return { step, codes: row.map((x) => (step === 0 ? 0 : roundHalfToEven(Math.fround(Math.fround(x) / step)))) };
