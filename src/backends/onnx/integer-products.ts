@@ -2,7 +2,7 @@
  * Products of 8-bit integers on ONNX Runtime. The CPU rounds rows to codes with QuantizeLinear (unsigned, zero at 128: its fast kernels
  * multiply unsigned codes with signed ones) and scales columns while it multiplies. Other devices multiply the rounded numbers in float32.
  */
-import { largestInt8 } from "../../tensor/ops/matmul-int8.ts";
+import { largestInt8, largestUint8 } from "../../tensor/ops/matmul-int8.ts";
 import { type Dim, type Shape, sizeOf } from "../../tensor/shape.ts";
 import type { DeviceName } from "../registry.ts";
 import type { Emitter } from "./emitter.ts";
@@ -38,16 +38,19 @@ export interface Int8Product {
   /** float32 [N]. */
   readonly scales?: string | undefined;
   readonly transposeB?: boolean;
+  /** No number of x is negative. */
+  readonly isPositive?: boolean;
 }
 
 /** @returns the name of the result, [rows, N] */
-export function emitInt8Product(emitter: Emitter, { device, rows, x, codes, scales, transposeB }: Int8Product): string {
-  const { steps, column } = emitSteps(emitter, { x, rows });
+export function emitInt8Product(emitter: Emitter, operands: Int8Product): string {
+  const { device, rows, x, codes, scales, transposeB, isPositive } = operands;
+  const { steps, column } = emitSteps(emitter, operands);
   const matrix = transposeB ? emitter.emit("Transpose", [codes], { attributes: { perm: [1, 0] } }) : codes;
   return emitter.emit("Mul", [device === "cpu" ? integers() : floats(), column]);
 
   function integers(): string {
-    const [zero, one] = [emitter.scalar(128, "uint8"), emitter.scalar(1, "float32")];
+    const [zero, one] = [emitter.scalar(isPositive ? 0 : 128, "uint8"), emitter.scalar(1, "float32")];
     const zeros = emitter.emit("Expand", [zero, emitter.shape([rows])]);
     const left = emitter.emit("QuantizeLinear", [x, steps, zeros], { attributes: { axis: 0 } });
     return emitter.emit("MatMulIntegerToFloat", [left, matrix, one, scales ?? one, zero], { domain: "com.microsoft" });
@@ -61,10 +64,14 @@ export function emitInt8Product(emitter: Emitter, { device, rows, x, codes, scal
 }
 
 /** What one code of a row stands for, [rows] and as a column [rows, 1]. */
-function emitSteps(emitter: Emitter, { x, rows }: Pick<Int8Product, "x" | "rows">): { readonly steps: string; readonly column: string } {
-  const largest = (op: "ReduceMax" | "ReduceMin"): string => emitter.emit(op, [x, emitter.int64s([1])], { attributes: { keepdims: 0 } });
-  const magnitude = emitter.emit("Max", [largest("ReduceMax"), emitter.emit("Neg", [largest("ReduceMin")])]);
-  const steps = emitter.emit("Mul", [magnitude, emitter.scalar(1 / largestInt8, "float32")]);
+function emitSteps(
+  emitter: Emitter,
+  { x, rows, isPositive }: Pick<Int8Product, "x" | "rows" | "isPositive">,
+): { readonly steps: string; readonly column: string } {
+  const extreme = (op: "ReduceMax" | "ReduceMin"): string => emitter.emit(op, [x, emitter.int64s([1])], { attributes: { keepdims: 0 } });
+  const largest = extreme("ReduceMax");
+  const magnitude = isPositive ? largest : emitter.emit("Max", [largest, emitter.emit("Neg", [extreme("ReduceMin")])]);
+  const steps = emitter.emit("Mul", [magnitude, emitter.scalar(1 / (isPositive ? largestUint8 : largestInt8), "float32")]);
   return { steps, column: emitter.reshape(steps, { from: [rows], to: [rows, 1] }) };
 }
 

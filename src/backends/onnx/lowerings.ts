@@ -150,7 +150,7 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
 
     function meanRow(of: string): string {
       if (!scales) return emitter.emit("MatMul", [of, table!]);
-      return emitInt8Product(emitter, { device, rows: N, x: emitter.emit("Mul", [of, scales]), codes: table! });
+      return emitInt8Product(emitter, { device, rows: N, x: emitter.emit("Mul", [of, scales]), codes: table!, isPositive: true });
     }
   },
 

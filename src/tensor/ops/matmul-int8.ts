@@ -9,8 +9,9 @@ import type { Value } from "../graph.ts";
 import { dimsEqual, showShape } from "../shape.ts";
 import { count, defineOp, forEachRow, only, referenceArray, requireFloat, requireRows } from "./define.ts";
 
-/** Codes of the left operand reach from -127 to 127, as those of LLM.int8() do. */
+/** Codes of the left operand reach from -127 to 127, as those of LLM.int8() do; those of numbers that are never negative from 0 to 255. */
 export const largestInt8 = 127;
+export const largestUint8 = 255;
 
 export interface MatmulInt8Options {
   readonly transposeB?: boolean;
@@ -75,9 +76,9 @@ export const roundRowsOp = defineOp({
 export const roundRows = (x: Value): Value => only(x.graph.add(roundRowsOp, [x]));
 
 /** Reckoned in float32 as kernels do, since a number that lies between two codes goes to one of them. */
-export function rowCodes(row: Float64Array): { readonly step: number; readonly codes: Float64Array } {
+export function rowCodes(row: Float64Array, largestCode = largestInt8): { readonly step: number; readonly codes: Float64Array } {
   const largest = row.reduce((max, x) => Math.max(max, Math.abs(x)), 0);
-  const step = Math.fround(Math.fround(largest) * Math.fround(1 / largestInt8));
+  const step = Math.fround(Math.fround(largest) * Math.fround(1 / largestCode));
   return { step, codes: row.map((x) => (step === 0 ? 0 : roundHalfToEven(Math.fround(Math.fround(x) / step)))) };
 }
 

@@ -2,14 +2,14 @@
  * Log-sum-exp over the scores of every row of a table: what cross-entropy needs of the logits, without the logits themselves.
  * The mean row under the softmax of the scores is the gradient, so it is made in the same go while the scores are at hand.
  * With a soft cap c the scores are c tanh(s / c), and rows count 1 - tanh^2 times as much in the gradient.
- * A table of 8-bit codes is multiplied as `matmulInt8` does, by x and by the softmax.
+ * A table of 8-bit codes is multiplied as `matmulInt8` does, by x and by the softmax, whose codes have no sign.
  */
 import { ShapeError } from "../../base/errors.ts";
 import type { Value } from "../graph.ts";
 import { dimsEqual, shapesEqual, showShape } from "../shape.ts";
 import { count, defineOp, referenceArray, requireFloat } from "./define.ts";
 import { stopGradient } from "./elementwise-unary.ts";
-import { rowCodes } from "./matmul-int8.ts";
+import { largestUint8, rowCodes } from "./matmul-int8.ts";
 import { rowLogSumExp } from "./softmax.ts";
 
 /** Outputs: log-sum-exp [N], largest score [N], mean row (the gradient of the first) [N, C]. */
@@ -40,9 +40,9 @@ export const projectedLogSumExpOp = defineOp({
     const [N, C] = shape as [number, number];
     const V = table!.shape[0]!;
     const [sums, largest, means] = [new Float64Array(count(rows!)), new Float64Array(count(rows!)), new Float64Array(N * C)];
-    const asRead = (row: Float64Array): Float64Array => {
+    const asRead = (row: Float64Array, largestCode?: number): Float64Array => {
       if (!scales) return row;
-      const { step, codes } = rowCodes(row);
+      const { step, codes } = rowCodes(row, largestCode);
       return codes.map((code) => code * step);
     };
     for (let n = 0; n < N; n++) {
@@ -54,7 +54,10 @@ export const projectedLogSumExpOp = defineOp({
       }
       largest[n] = scores.reduce((max, score) => Math.max(max, score), Number.NEGATIVE_INFINITY);
       sums[n] = rowLogSumExp(scores, 0, V);
-      const pull = asRead(scores.map((score, v) => Math.exp(score - sums[n]!) * slope(score) * (scales?.data[v] ?? 1)));
+      const pull = asRead(
+        scores.map((score, v) => Math.exp(score - sums[n]!) * slope(score) * (scales?.data[v] ?? 1)),
+        largestUint8,
+      );
       for (let v = 0; v < V; v++) for (let c = 0; c < C; c++) means[n * C + c]! += pull[v]! * table!.data[v * C + c]!;
     }
     return [referenceArray(rows!, sums), referenceArray(rows!, largest), referenceArray(shape!, means)];
