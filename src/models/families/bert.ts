@@ -38,7 +38,10 @@ export const bert = {
       ...{ modelType: "bert", firstPosition: 0 },
       names: {
         ...{ embeddings: "bert.embeddings", blocks: "bert.encoder.layer", block: bertBlock },
-        head: { dense: "cls.predictions.transform.dense", norm: "cls.predictions.transform.LayerNorm", bias: "cls.predictions.bias" },
+        head: {
+          ...{ dense: "cls.predictions.transform.dense", norm: "cls.predictions.transform.LayerNorm", bias: "cls.predictions.bias" },
+          ...{ decoder: "cls.predictions.decoder", modules: ["cls"] },
+        },
       },
       labelHeads: ({ dense }) => encoderLabelHeads({ pool: (build, rows) => tanh(dense(build, "bert.pooler.dense", rows)) }),
     }),

@@ -27,7 +27,10 @@ export const distilbert = {
           ...{ query: "attention.q_lin", key: "attention.k_lin", value: "attention.v_lin", output: "attention.out_lin" },
           ...{ attentionNorm: "sa_layer_norm", up: "ffn.lin1", down: "ffn.lin2", outputNorm: "output_layer_norm" },
         },
-        head: { dense: "vocab_transform", norm: "vocab_layer_norm", bias: "vocab_projector.bias" },
+        head: {
+          ...{ dense: "vocab_transform", norm: "vocab_layer_norm", bias: "vocab_projector.bias", decoder: "vocab_projector" },
+          modules: ["vocab_transform", "vocab_layer_norm", "vocab_projector"],
+        },
       },
       labelHeads: () =>
         encoderLabelHeads({

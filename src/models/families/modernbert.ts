@@ -97,6 +97,10 @@ export const modernbert = {
         vocabulary: tieWordEmbeddings ? tokenEmbeddings : { ...tokenEmbeddings, name: "decoder.weight" },
         ...(config.boolean("decoder_bias", true) && { bias: { name: "decoder.bias", shape: [V], kind: "bias" } }),
       }),
+      wordHead: {
+        modules: ["head", "decoder"],
+        shared: tieWordEmbeddings ? { "decoder.weight": tokenEmbeddings.name } : {},
+      },
       labelHeads: {
         "sequence-classification": labelled(pools),
         "multiple-choice": labelled(pools),

@@ -20,7 +20,10 @@ export const roberta = {
       ...{ modelType: "roberta", firstPosition: config.number("pad_token_id", 1) + 1 },
       names: {
         ...{ embeddings: "roberta.embeddings", blocks: "roberta.encoder.layer", block: bertBlock },
-        head: { dense: "lm_head.dense", norm: "lm_head.layer_norm", bias: "lm_head.bias" },
+        head: {
+          ...{ dense: "lm_head.dense", norm: "lm_head.layer_norm", bias: "lm_head.bias", decoder: "lm_head.decoder" },
+          modules: ["lm_head"],
+        },
       },
       labelHeads({ dense }) {
         const width = config.positiveInteger("hidden_size");
