@@ -13,6 +13,7 @@ export const distilbert = {
   create(raw) {
     const config = new ConfigReader(raw);
     const hiddenSize = config.positiveInteger("dim");
+    const ofDocuments = config.dropout("seq_classif_dropout", 0.2);
     return createPostNormEncoder({
       ...{ modelType: "distilbert", firstPosition: 0, tokenTypes: 0, epsilon: 1e-12, hiddenSize },
       vocabSize: config.positiveInteger("vocab_size"),
@@ -36,6 +37,11 @@ export const distilbert = {
         encoderLabelHeads({
           pool: (build, rows) => relu(headLinear(build, { name: "pre_classifier", input: rows, outFeatures: hiddenSize })),
           poolModules: ["pre_classifier"],
+          dropout: {
+            ...{ "sequence-classification": ofDocuments, "multiple-choice": ofDocuments },
+            "token-classification": config.dropout("dropout", 0.1),
+            "question-answering": config.dropout("qa_dropout", 0.1),
+          },
         }),
     });
   },

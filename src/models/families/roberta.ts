@@ -8,7 +8,7 @@ import { encoderLabelHeads } from "../layers/encoder-heads.ts";
 import { headLinear } from "../layers/label-heads.ts";
 import { createPostNormEncoder } from "../layers/post-norm-encoder.ts";
 import type { ModelFamily } from "../model.ts";
-import { bertBlock, readBertConfig } from "./bert.ts";
+import { bertBlock, readBertConfig, readBertDropout } from "./bert.ts";
 
 export const roberta = {
   name: "roberta",
@@ -27,11 +27,18 @@ export const roberta = {
       },
       labelHeads({ dense }) {
         const width = config.positiveInteger("hidden_size");
+        const dropout = readBertDropout(config);
         const own = encoderLabelHeads({
-          pool: (build, rows) => tanh(headLinear(build, { name: "classifier.dense", input: rows, outFeatures: width })),
-          ...{ poolModules: ["classifier.dense"], documentModule: "classifier.out_proj" },
+          pool(build, rows) {
+            const input = build.dropout(rows, dropout["sequence-classification"]!);
+            return tanh(headLinear(build, { name: "classifier.dense", input, outFeatures: width }));
+          },
+          ...{ dropout, poolModules: ["classifier.dense"], documentModule: "classifier.out_proj" },
         });
-        const pooled = encoderLabelHeads({ pool: (build, rows) => tanh(dense(build, "roberta.pooler.dense", rows)) });
+        const pooled = encoderLabelHeads({
+          pool: (build, rows) => tanh(dense(build, "roberta.pooler.dense", rows)),
+          dropout: { "multiple-choice": config.dropout("hidden_dropout_prob", 0.1) },
+        });
         return { ...own, "multiple-choice": pooled["multiple-choice"]! };
       },
     });
