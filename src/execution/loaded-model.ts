@@ -10,7 +10,15 @@ import { loadTokenizer, type Tokenizer } from "../data/tokenizers/tokenizer.ts";
 import { forTask } from "../methods/for-task.ts";
 import type { AttachedMethod, Method, MethodTarget } from "../methods/method.ts";
 import { createModel } from "../models/families/registry.ts";
-import { type HeadChoice, headParameters, initialiseHead, isNew, withLabelHead, withNewModules } from "../models/label-heads.ts";
+import {
+  type HeadChoice,
+  headParameters,
+  initialiseHead,
+  isNew,
+  missingParameters,
+  withLabelHead,
+  withNewModules,
+} from "../models/label-heads.ts";
 import type { Model } from "../models/model.ts";
 import type { ParameterSpec } from "../models/segment-builder.ts";
 import { describeModel } from "../models/segments.ts";
@@ -62,7 +70,7 @@ export interface OpenModelOptions {
 }
 
 export interface OpenedTask {
-  /** Stands on the model instead of the vocabulary. What the checkpoint lacks of it begins at random. */
+  /** Stands on the model instead of the vocabulary. */
   readonly head?: HeadChoice;
   readonly peftTaskType: string;
 }
@@ -80,7 +88,7 @@ export async function openModel(options: OpenModelOptions): Promise<LoadedModel>
   const checkpoint = await openCheckpoint(folder);
   const bare = createModel(checkpoint.config, { holds: (tensor) => findTensor(checkpoint, tensor) !== undefined });
   const chosenHead = task.head ? withLabelHead(bare, task.head) : bare;
-  const fresh = headParameters(chosenHead).filter(({ name }) => !findTensor(checkpoint, name));
+  const fresh = missingParameters(chosenHead, (name) => findTensor(checkpoint, name) !== undefined);
   const model = withNewModules(chosenHead, fresh);
   const description = describeModel(model);
   checkHead(checkpoint, model);
