@@ -57,12 +57,19 @@ console.log(
 );
 console.log(`135M Llama, LoRA rank 16 on all linear layers, 512 tokens, every token supervised; best of ${rounds}\n`);
 
-const [rates, lora32, loraHalf, peers]: [number[], Measurement[], Measurement[], Measurement[]] = [[], [], [], []];
+const peerStep = ["--tokens", "512", "--steps", quick ? "2" : "4", "--threads", String(cpus().length)];
+const integers = { format: "int8", compute: "int8", embeddings: "int8" };
+const rates: number[] = [];
+const measured: Record<"float32" | "bfloat16" | "int8" | "peer" | "peerHalf", Measurement[]> = {
+  ...{ float32: [], bfloat16: [], int8: [], peer: [], peerHalf: [] },
+};
 for (let round = 0; round < rounds; round++) {
   rates.push(ours({ kind: "matmul" }).gflops!);
-  lora32.push(ours(step()));
-  if (peer) peers.push(theirs(["--tokens", "512", "--steps", quick ? "2" : "4", "--threads", String(cpus().length)]));
-  loraHalf.push(ours(step({ weights: "bfloat16" })));
+  measured.float32.push(ours(step()));
+  if (peer) measured.peer.push(theirs(peerStep));
+  measured.int8.push(ours(step({ quantization: integers })));
+  if (peer) measured.peerHalf.push(theirs([...peerStep, "--dtype", "bfloat16"]));
+  measured.bfloat16.push(ours(step({ weights: "bfloat16" })));
 }
 const rate = Math.max(...rates);
 const row = (name: string, { tokensPerSecond, peakMemoryMb, predictedMemoryMb }: Measurement, note = ""): void =>
@@ -71,17 +78,22 @@ const row = (name: string, { tokensPerSecond, peakMemoryMb, predictedMemoryMb }:
   );
 
 console.log(`MatMul in this run: ${rate.toFixed(0)} GFLOP/s`);
-const [f32, half] = [best(lora32), best(loraHalf)];
+const [f32, half, int8] = [best(measured.float32), best(measured.bfloat16), best(measured.int8)];
 const share = (m: Measurement): string => `${((100 * stepFlops(512) * m.tokensPerSecond) / (rate * 1e9)).toFixed(0)}% of the MatMul rate`;
 row("LoRA step, float32 weights", f32, share(f32));
 row("LoRA step, bfloat16 weights", half, share(half));
+row("LoRA step, int8 base computed in int8", int8, share(int8));
 if (peer) {
-  const reference = best(peers);
-  row(
-    "Python PEFT + transformers, float32",
-    reference,
-    `ours: ${(f32.tokensPerSecond / reference.tokensPerSecond).toFixed(2)}x the speed, ${((100 * f32.peakMemoryMb) / reference.peakMemoryMb).toFixed(0)}% of the memory (bfloat16 weights ${((100 * half.peakMemoryMb) / reference.peakMemoryMb).toFixed(0)}%)`,
-  );
+  const against = (m: Measurement, reference: Measurement): string =>
+    `${(m.tokensPerSecond / reference.tokensPerSecond).toFixed(2)}x the speed, ${((100 * m.peakMemoryMb) / reference.peakMemoryMb).toFixed(0)}% of the memory`;
+  for (const [name, reference] of [
+    ["float32", best(measured.peer)],
+    ["bfloat16", best(measured.peerHalf)],
+  ] as const) {
+    row(`Python PEFT + transformers, ${name}`, reference);
+    for (const [weights, m] of Object.entries({ float32: f32, bfloat16: half, int8 }))
+      console.log(`  ours with ${weights}: ${against(m, reference)}`);
+  }
 } else console.log("(no peer: set TUNESMITH_PEER_PYTHON to a Python with bench/peers/requirements.txt)");
 row("LoRA step, activation checkpointing", ours(step({ activationCheckpointing: "block" })));
 row("full fine-tuning", ours(step({ method: "full", steps: 2 })));

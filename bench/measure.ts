@@ -14,6 +14,7 @@ const job = JSON.parse(process.argv[2]!) as
       kind: "step";
       method: "lora" | "full";
       weights: BenchOptions["weights"];
+      quantization?: BenchOptions["quantization"];
       tokens: number;
       batch: number;
       layers: number;

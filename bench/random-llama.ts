@@ -7,6 +7,7 @@ import { createRandom } from "../src/base/random.ts";
 import type { Batch } from "../src/data/batch.ts";
 import { createOptimizer } from "../src/execution/create-optimizer.ts";
 import { loadParameters } from "../src/execution/parameter-store.ts";
+import { openQuantisedBase, type QuantizationConfig } from "../src/execution/quantised-base.ts";
 import { SegmentedTrainingEngine } from "../src/execution/training-engine.ts";
 import { full } from "../src/methods/full.ts";
 import { lora } from "../src/methods/lora/lora.ts";
@@ -15,6 +16,7 @@ import { describeModel } from "../src/models/segments.ts";
 import { bytesOf } from "../src/models/weights/element-types.ts";
 import { causalLm } from "../src/objectives/causal-lm.ts";
 import { adamw } from "../src/optimizers/adamw.ts";
+import { openFolder } from "../src/platform/node/files.ts";
 import { loadOnnxRuntime } from "../src/platform/node/onnxruntime.ts";
 
 export interface BenchShape {
@@ -33,13 +35,14 @@ export interface BenchOptions {
   readonly shape: BenchShape;
   readonly method: "lora" | "full";
   readonly weights: "float32" | "float16" | "bfloat16";
+  readonly quantization?: QuantizationConfig | undefined;
   readonly activationCheckpointing?: "none" | "block";
   /** ONNX Runtime on the CPU where absent. */
   readonly backend?: Backend;
 }
 
 export async function openRandomLlama(options: BenchOptions) {
-  const { shape, method: methodName, weights, activationCheckpointing = "none" } = options;
+  const { shape, method: methodName, weights, quantization, activationCheckpointing = "none" } = options;
   const backend = options.backend ?? createOnnxBackend({ runtime: await loadOnnxRuntime(), provider: "cpu" });
   const model = createModel({
     model_type: "llama",
@@ -74,7 +77,13 @@ export async function openRandomLlama(options: BenchOptions) {
     readInto: async (name: string, into: Uint8Array) =>
       into.set(bytesOf((weights === "bfloat16" ? float32ToBfloat16 : float32ToFloat16)(values(name)))),
   };
-  const store = await loadParameters({ specs: parameters, method, source, random: createRandom(1), storable: backend.storable });
+  const quantised =
+    quantization && (await openQuantisedBase({ config: quantization, linears, source, folder: openFolder(import.meta.dirname) }));
+  const store = await loadParameters({
+    ...{ specs: parameters, method, source, quantised },
+    random: createRandom(1),
+    storable: backend.storable,
+  });
   const engine = new SegmentedTrainingEngine({
     ...{ backend, model, method, regularisers: [], store, activationCheckpointing },
     ...{ objective: causalLm, objectiveConfig: { name: "causal-lm", labelSmoothing: 0 } },

@@ -28,6 +28,7 @@ def parse_arguments():
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--steps", type=int, default=3, help="timed steps, after one that is not timed")
     parser.add_argument("--threads", type=int, default=0, help="0 leaves torch's own choice")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the base model and of what is computed")
     parser.add_argument("--layers", type=int, default=30)
     parser.add_argument("--hidden", type=int, default=576)
     parser.add_argument("--intermediate", type=int, default=1536)
@@ -54,7 +55,7 @@ def build_model(arguments):
         tie_word_embeddings=True,
         dtype="float32",
     )
-    return transformers.LlamaForCausalLM(config)
+    return transformers.LlamaForCausalLM(config).to(getattr(torch, arguments.dtype))
 
 
 def add_lora(model):
@@ -87,6 +88,7 @@ def train_row(model, arguments):
     return {
         "task": "train",
         "method": arguments.method,
+        "dtype": arguments.dtype,
         "batch": arguments.batch,
         "tokens": arguments.tokens,
         "trainableParameters": trainable,

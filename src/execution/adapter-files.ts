@@ -50,7 +50,7 @@ export async function readAdapter(folder: Folder): Promise<Adapter> {
   return {
     name: folder.name,
     method,
-    config: method.fromPeft!(withoutHead(json), [...tensors.keys()]),
+    config: method.fromPeft!(withoutHead(json, [...tensors.keys()]), [...tensors.keys()]),
     baseModel: [json.base_model_name_or_path, json.model_name].find((name) => typeof name === "string"),
     base: await readRecord(folder),
     loadInto: (store, attached) => copyInto({ tensors, json, store, attached, name: folder.name }),
@@ -58,10 +58,13 @@ export async function readAdapter(folder: Folder): Promise<Adapter> {
 }
 
 /** The modules of a task's head are saved with every adapter of that task; the task brings them, not the method. */
-function withoutHead(json: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+function withoutHead(json: Readonly<Record<string, unknown>>, tensors: readonly string[]): Readonly<Record<string, unknown>> {
   if (!Array.isArray(json.modules_to_save)) return json;
-  const head = /(^|\.)(classifier|score|qa_outputs|pre_classifier|classification_head|pooler|head)(\.\w+)?$/;
-  const own = json.modules_to_save.filter((module) => !head.test(String(module)));
+  const labels = /(^|\.)(classifier|score|qa_outputs|pre_classifier|classification_head|pooler|head)(\.\w+)?$/;
+  // A whole head for words holds the layer that shares the embeddings, too.
+  const isWhole = tensors.some((name) => /\.(decoder|vocab_projector)\.weight$/.test(name));
+  const words = /^(cls|lm_head|head|decoder|vocab_(transform|layer_norm|projector))$/;
+  const own = json.modules_to_save.filter((module) => !labels.test(String(module)) && !(isWhole && words.test(String(module))));
   return { ...json, modules_to_save: own.length > 0 ? own : null };
 }
 
@@ -84,7 +87,9 @@ interface CopyOptions {
 }
 
 function copyInto({ tensors: packed, json, store, attached, name: folder }: CopyOptions): void {
-  const tensors = attached.adapter!.unpack?.(packed, json) ?? packed;
+  const unpacked = attached.adapter!.unpack?.(packed, json) ?? packed;
+  const { shared } = attached.adapter!;
+  const tensors = new Map([...unpacked].filter(([name]) => !shared?.has(name)));
   const problems: string[] = [];
   const wanted = new Map(
     ofAdapter(store, attached.adapter!).map((parameter) => [attached.adapter!.fileName(parameter.spec.name), parameter]),
@@ -102,12 +107,21 @@ function copyInto({ tensors: packed, json, store, attached, name: folder }: Copy
         `${name} has no place in this base${nearestName(name, [...wanted.keys()]) ? ` (nearest: ${nearestName(name, [...wanted.keys()])})` : ""}`,
       );
   }
+  for (const [name, of] of shared ?? []) {
+    const copy = unpacked.get(name);
+    if (copy && !isCopyOf(copy, mergedParameter({ name: of, store, method: attached })))
+      problems.push(`${name} was trained apart from ${of}, which it shares here (tie_word_embeddings)`);
+  }
   if (problems.length === 0) return;
   const shown = problems.slice(0, 8).map((problem) => `\n  - ${problem}`);
   throw new CheckpointError(
     `${folder}: the adapter does not fit this base model (${problems.length} differences):${shown.join("")}\nUse the base that adapter_config.json names.`,
   );
 }
+
+/** The same values, as far as bfloat16 holds them: a base may be held so. */
+const isCopyOf = (copy: ParameterData, { shape, data }: ParameterData): boolean =>
+  copy.shape.join() === shape.join() && copy.data.every((value, i) => Math.abs(value - data[i]!) <= Math.abs(data[i]!) * 2 ** -7);
 
 /** The files of an adapter folder. @throws UnsupportedError if the method has no adapter of its own */
 export function encodeAdapter({
@@ -132,7 +146,8 @@ export function encodeAdapter({
       { shape: spec.shape, data: tensor.data as Float32Array },
     ]),
   );
-  const tensors = [...(adapter.pack?.(held) ?? held)].map(
+  const copies = [...(adapter.shared ?? [])].map(([name, of]) => [name, mergedParameter({ name: of, store, method })] as const);
+  const tensors = [...(adapter.pack?.(held) ?? held), ...copies].map(
     ([name, { shape, data }]) => [name, { dtype: "F32", shape, read: async () => bytesOf(data) }] satisfies [string, TensorToWrite],
   );
   const sorted = new Map(tensors.sort(([a], [b]) => (a < b ? -1 : 1)));

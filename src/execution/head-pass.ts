@@ -4,6 +4,7 @@ import type { Batch } from "../data/batch.ts";
 import type { ParameterPiece } from "../models/segment-builder.ts";
 import { int64 } from "./batch-context.ts";
 import type { StepResult } from "./engine.ts";
+import { headSeed } from "./model-pass.ts";
 import { denseGradientOf, type GradientSink } from "./parameter-gradients.ts";
 import type { PassMemory, RowsGradient } from "./pass-memory.ts";
 import { referenceInputs } from "./reference-model.ts";
@@ -42,8 +43,9 @@ export interface HeadCall {
   readonly reference?: ReferenceResult | undefined;
   /** Rows of the reference's likeliest predictions, [N]. */
   readonly topNumbers?: Int32Array | undefined;
-  /** Absent when evaluating. */
+  /** Both are absent when evaluating. */
   readonly gradientScale?: number;
+  readonly seed?: number;
 }
 
 export interface HeadResult {
@@ -97,7 +99,7 @@ export class HeadPass {
 
   /** Gradients go where they belong. @returns what the head reports */
   async #runPiece(
-    { head, batch, hidden, reference, topNumbers, gradientScale }: HeadCall,
+    { head, batch, hidden, reference, topNumbers, gradientScale, seed = 0 }: HeadCall,
     { piece, rowsGradient }: { piece: HeadPiece; rowsGradient: RowsGradient | undefined },
   ): Promise<Record<string, Tensor>> {
     const { memory, store, workspace, gradients, model } = this.#options;
@@ -107,6 +109,7 @@ export class HeadPass {
       ...(await parameterInputs(head, head.forwardGraph, { store, memory })),
       ...headTargets(batch),
       rows,
+      seed: { dtype: "int64", dims: [], data: BigInt64Array.of(headSeed({ seed, start })) },
       labels: int64(labels, [labels.length]),
       weights: { dtype: "float32", dims: [labels.length], data: weights },
       ...(gradientScale !== undefined && { gradientScale: { dtype: "float32" as const, dims: [], data: Float32Array.of(gradientScale) } }),

@@ -1,15 +1,24 @@
 /** A checkpoint opened for use: model, tokenizer, method, parameters in memory, on one backend. */
 
 import type { Backend } from "../backends/backend.ts";
+import { whyNoInt8 } from "../backends/integer-products.ts";
 import type { Folder } from "../base/byte-source.ts";
-import { CheckpointError } from "../base/errors.ts";
+import { CheckpointError, ConfigError } from "../base/errors.ts";
 import { createRandom } from "../base/random.ts";
 import type { Batch } from "../data/batch.ts";
 import { loadTokenizer, type Tokenizer } from "../data/tokenizers/tokenizer.ts";
 import { forTask } from "../methods/for-task.ts";
 import type { AttachedMethod, Method, MethodTarget } from "../methods/method.ts";
 import { createModel } from "../models/families/registry.ts";
-import { type HeadChoice, headParameters, initialiseHead, isNew, withLabelHead, withNewModules } from "../models/label-heads.ts";
+import {
+  type HeadChoice,
+  headParameters,
+  initialiseHead,
+  isNew,
+  missingParameters,
+  withLabelHead,
+  withNewModules,
+} from "../models/label-heads.ts";
 import type { Model } from "../models/model.ts";
 import type { ParameterSpec } from "../models/segment-builder.ts";
 import { describeModel } from "../models/segments.ts";
@@ -61,7 +70,7 @@ export interface OpenModelOptions {
 }
 
 export interface OpenedTask {
-  /** Stands on the model instead of the vocabulary. What the checkpoint lacks of it begins at random. */
+  /** Stands on the model instead of the vocabulary. */
   readonly head?: HeadChoice;
   readonly peftTaskType: string;
 }
@@ -79,7 +88,7 @@ export async function openModel(options: OpenModelOptions): Promise<LoadedModel>
   const checkpoint = await openCheckpoint(folder);
   const bare = createModel(checkpoint.config, { holds: (tensor) => findTensor(checkpoint, tensor) !== undefined });
   const chosenHead = task.head ? withLabelHead(bare, task.head) : bare;
-  const fresh = headParameters(chosenHead).filter(({ name }) => !findTensor(checkpoint, name));
+  const fresh = missingParameters(chosenHead, (name) => findTensor(checkpoint, name) !== undefined);
   const model = withNewModules(chosenHead, fresh);
   const description = describeModel(model);
   checkHead(checkpoint, model);
@@ -93,6 +102,7 @@ export async function openModel(options: OpenModelOptions): Promise<LoadedModel>
   const quantization = options.quantization ?? sharedQuantization(put);
   const base: BaseRecord = { name: folder.name, fingerprint: await fingerprint(checkpoint), ...(quantization && { quantization }) };
   for (const { name, base: recorded } of put) checkBase(name, { recorded, base });
+  if (quantization?.compute === "int8") await checkInt8(backend);
   const linears = description.linears.filter(({ module }) => !isNew(model, module));
   const quantised =
     quantization && (await openQuantisedBase({ config: quantization, linears, source, folder, cache: options.quantisedCache }));
@@ -121,6 +131,15 @@ export async function openModel(options: OpenModelOptions): Promise<LoadedModel>
   });
   adapter?.loadInto(store, attached);
   return { backend, checkpoint, model, tokenizer, method: attached, store, base, fresh: fresh.map(({ name }) => name) };
+}
+
+/** @throws ConfigError if products of 8-bit integers overflow on this processor */
+async function checkInt8(backend: Backend): Promise<void> {
+  const why = await whyNoInt8(backend);
+  if (why)
+    throw new ConfigError(
+      `quantization.compute: int8 needs a processor that adds up products of 8-bit integers exactly (VNNI on x86); the device ${backend.name} does not: ${why}. Leave quantization.compute out: the weights stay in 8 bits and are decoded for each product.`,
+    );
 }
 
 /** How the base was held when all of these adapters were trained; as in the checkpoint where they differ. */

@@ -35,8 +35,12 @@ export const chunksOf = ({ tokens, encoder }: Batch): Chunks => ({
   ...(encoder && { encoder: chooseChunks(encoder.tokens) }),
 });
 
-/** Streams of random numbers stay apart: the encoder's segments begin here. */
-const encoderStream = 32_768n;
+/** Streams of random numbers stay apart, in every step: those of the encoder's segments begin here, and the head's are behind all. */
+const [stepStreams, encoderStream, headStream] = [65_537n, 32_768n, 65_536n];
+
+/** The head's seed for the rows of a batch from `start` on. */
+export const headSeed = ({ seed, start }: { seed: number; start: number }): bigint =>
+  BigInt(seed) * stepStreams + headStream + BigInt(start) * 15_485_863n;
 
 export class ModelPass {
   readonly #options: ModelPassOptions;
@@ -52,7 +56,7 @@ export class ModelPass {
   async forward(holds: boolean): Promise<Tensor> {
     const { batch, layout, program, chunks, contexts, ...shared } = this.#options;
     const { batchSize, encoder } = batch;
-    const seed = BigInt(shared.seed) * 65537n;
+    const seed = BigInt(shared.seed) * stepStreams;
     if (program.encoder) {
       const rows: TokenRows = encoder!;
       const context = await contexts.encoder!.create({ ...rows, batchSize }, chunks.encoder!);

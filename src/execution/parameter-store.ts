@@ -206,6 +206,8 @@ async function loadFrozen(
   if (made) return { storage: float32, tensor: { dtype: "float32", dims: shape, data: made } };
   const dtype = source.dtypeOf(name);
   if (!isFloat(dtype)) throw new CheckpointError(`${name} is stored as ${dtype}; expected float32, float16 or bfloat16.`);
+  if (kind === "embedding" && quantised?.embeddings)
+    return { storage: quantised.embeddings, ...quantised.embeddings.quantise(await source.readFloat32(name), shape) };
   if (kind === "embedding" && dtype === "float32" && quantised?.config.embeddings === "bfloat16" && storable.includes("bfloat16"))
     return {
       storage: plain("bfloat16"),

@@ -1,7 +1,7 @@
 /**
  * The frozen weights of linear layers as codes. They are made from the checkpoint one weight at a time, so the float32 model
  * is never held, and kept on disk: the next run reads the codes. Embeddings and the head are no codes, as bitsandbytes leaves
- * them, but rounded to bfloat16 where the configuration says so; norms stay as in the checkpoint.
+ * them, but rounded to bfloat16 or to 8-bit rows where the configuration says so; norms stay as in the checkpoint.
  */
 import type { Folder } from "../base/byte-source.ts";
 import { CheckpointError, ConfigError, TunesmithError } from "../base/errors.ts";
@@ -9,6 +9,7 @@ import type { FolderShelf } from "../base/folder-shelf.ts";
 import { lookUp } from "../base/registry.ts";
 import type { AttachedMethod, Method } from "../methods/method.ts";
 import type { QuantisationFormat, QuantisedStorage } from "../models/quantisation/format.ts";
+import { int8 } from "../models/quantisation/int8.ts";
 import { quantisationFormats } from "../models/quantisation/registry.ts";
 import type { LinearModule } from "../models/segments.ts";
 import { namedTensors, type StoredTensors } from "../models/storage.ts";
@@ -21,7 +22,9 @@ import type { WeightSource } from "./checkpoint-weights.ts";
 export interface QuantizationConfig {
   readonly format: string;
   /** How frozen embeddings and the head are held; as the checkpoint has them where absent, as in records of before there was a choice. */
-  readonly embeddings?: "bfloat16" | "checkpoint";
+  readonly embeddings?: "bfloat16" | "checkpoint" | "int8";
+  /** Of the format int8: how products with codes are computed; float32 where absent. */
+  readonly compute?: "float32" | "int8";
 }
 
 /** Quantised copies of checkpoints on disk. */
@@ -36,6 +39,8 @@ export interface QuantisedBase {
   readonly config: QuantizationConfig;
   /** Undefined for parameters that stay as in the checkpoint. */
   storageOf(parameter: string): QuantisedStorage | undefined;
+  /** What holds tables of embeddings and the head, where they are quantised too. */
+  readonly embeddings?: QuantisedStorage;
   /** Of a code. */
   readonly bits: number;
   /** A weight as its codes have it. */
@@ -85,6 +90,7 @@ export async function openQuantisedBase({ config, linears, source, folder, cache
   const file = cache && (await openCached({ config, folder, cache, weights, quantise }));
   return {
     config,
+    ...(config.embeddings === "int8" && { embeddings: int8.storage({ format: "int8", compute: config.compute }, "out-in") }),
     bits: format.bits,
     storageOf: (name) => weights.get(name)?.storage,
     roundTrip(weight, { module }) {
@@ -117,7 +123,7 @@ interface CacheOptions extends Pick<QuantisedBaseOptions, "config" | "folder"> {
 /** The file of codes, made where it is missing or damaged; undefined where it cannot be kept. */
 async function openCached({ config, folder, cache, weights, quantise }: CacheOptions): Promise<SafetensorsFile | undefined> {
   const { shelf } = cache;
-  const { embeddings: _, ...codes } = config;
+  const { embeddings: _, compute: __, ...codes } = config;
   const name = await cache.nameOf(folder, codes);
   if ((await shelf.list()).includes(name)) {
     try {

@@ -244,7 +244,8 @@ export async function parameterInputs(
     }
   }
   for (const [name, { spec, start, end }] of segment.pieces ?? [])
-    inputs[name] = await memory.resident(name, rowsOf(store.parameters.get(spec.name)!.tensor, start, end));
+    for (const [part, tensor] of Object.entries(namedTensors<HostTensor>(name, store.parameters.get(spec.name)!)))
+      inputs[part] = await memory.resident(part, rowsOf(tensor, start, end));
   return inputs;
 }
 

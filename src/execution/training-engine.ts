@@ -68,7 +68,15 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     const hidden = await pass.forward(true);
     const reference = await this.#reference?.forward(given);
     const topNumbers = this.#options.referenceTop?.numbersOf(given);
-    const { result, hiddenGradient } = await this.#head.run({ head: program.head, batch, hidden, reference, topNumbers, gradientScale });
+    const { result, hiddenGradient } = await this.#head.run({
+      head: program.head,
+      batch,
+      hidden,
+      reference,
+      topNumbers,
+      gradientScale,
+      seed,
+    });
     for (const used of [hidden, reference?.hidden]) if (used) this.#memory.release(used);
     const balance = await this.#routerBalance(pass);
     const ofRouting = balance?.gradient.map((value) => value * routerAuxLossCoef * gradientScale * batch.targetLabels.length);

@@ -85,7 +85,7 @@ export const segmentsOf = ({ embedding, positionBias, blocks }: Trunk): readonly
 ];
 
 export interface TrainingProgram extends Body {
-  /** rows, labels, weights, gradientScale (, referenceRows) -> lossSum, correct, targetLosses (, rows.gradient, gradients). */
+  /** rows, labels, weights, gradientScale (, seed) (, referenceRows) -> lossSum, correct, targetLosses (, rows.gradient, gradients). */
   readonly head: CompiledHead;
 }
 

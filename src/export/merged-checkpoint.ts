@@ -13,7 +13,7 @@ import { findTensor, readFloat32 } from "../models/weights/checkpoint.ts";
 import { bytesOf } from "../models/weights/element-types.ts";
 import { encodeSafetensors, type TensorToWrite } from "../models/weights/safetensors.ts";
 import type { DType } from "../tensor/dtype.ts";
-import { withLabelFields } from "./config-json.ts";
+import { encodeConfig, withLabelFields, withWordHead } from "./config-json.ts";
 
 /** Files beside the weights that belong to a model. */
 const companions = [
@@ -37,15 +37,16 @@ export type LabelFields = Readonly<Record<string, unknown>>;
 /** The configuration and tokenizer files of a checkpoint; config.json names the class of the head that stands on the model now. */
 export async function companionFiles(
   folder: Folder,
-  { labelHead }: Pick<Model, "labelHead"> = {},
+  { labelHead, newModules }: Pick<Model, "labelHead" | "newModules"> = {},
   labels: LabelFields = {},
 ): Promise<Record<string, FileContent> & { readonly "config.json": string }> {
   const files: Record<string, FileContent> & { "config.json": string } = { "config.json": await folder.readText("config.json") };
   for (const file of companions)
     if (await folder.has(file)) files[file] = file.endsWith(".model") ? bytesOfFile(folder, file) : await folder.readText(file);
-  if (!labelHead) return files;
-  const config = withLabelFields(JSON.parse(files["config.json"]), { head: labelHead.name, fields: labels });
-  return { ...files, "config.json": `${JSON.stringify(config, null, 2)}\n` };
+  if (!newModules) return files;
+  const given = JSON.parse(files["config.json"]) as Record<string, unknown>;
+  const config = labelHead ? withLabelFields(given, { head: labelHead.name, fields: labels }) : withWordHead(given);
+  return { ...files, "config.json": encodeConfig(config, files["config.json"]) };
 }
 
 /** A sentencepiece model is no text. */

@@ -90,6 +90,8 @@ export interface AdapterFormat {
   config(baseModel: string): Record<string, unknown>;
   /** Name in the file for a parameter of ours. */
   fileName(parameter: string): string;
+  /** Tensors that stand in the file though each is another parameter of the model: name there -> parameter. PEFT saves modules whole. */
+  readonly shared?: ReadonlyMap<string, string>;
   /** True for parameters that are not trained and yet belong in the file. */
   holds?(parameter: string): boolean;
   /** Where the file holds something else than one tensor for each parameter: what is written for the tensors under their `fileName`, */

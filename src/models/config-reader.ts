@@ -21,6 +21,13 @@ export class ConfigReader {
     return value;
   }
 
+  /** A probability of dropout, 0 to below 1. */
+  dropout(key: string, fallback: number): number {
+    const value = this.number(key, fallback);
+    if (value < 0 || value >= 1) throw new CheckpointError(`config.json: ${key} is ${value}; expected a probability from 0 to below 1.`);
+    return value;
+  }
+
   /** Undefined where the field is absent or null. */
   optionalNumber(key: string): number | undefined {
     return this.#config[key] === undefined || this.#config[key] === null ? undefined : this.number(key);

@@ -96,6 +96,14 @@ export interface LabelHead {
   build(build: SegmentBuilder, rows: Value, numLabels: number): Value;
 }
 
+/** What a head for words has beside the matrix that it shares with the embeddings. A bare encoder's checkpoint does not hold it. */
+export interface WordHead {
+  /** As transformers' class of the family names them. */
+  readonly modules: readonly string[];
+  /** Tensors of these modules that are another one of the model: name there -> parameter. */
+  readonly shared: Readonly<Record<string, string>>;
+}
+
 /** How the decoder of an encoder-decoder reads a document that the encoder reads, too: shifted right by one, so that the rows of both have the same places. */
 export interface ShiftedDocument {
   /** The token that the decoder begins with. */
@@ -172,10 +180,14 @@ export interface Model extends Stack {
   readonly encoder?: Stack;
   /** Rows of the residual stream [N, C]. */
   head(build: SegmentBuilder, rows: Value): HeadOutput;
+  /** Where `head` is more than the vocabulary. */
+  readonly wordHead?: WordHead;
   /** Heads for labels that the family has. */
   readonly labelHeads?: Readonly<Partial<Record<LabelHeadName, LabelHead>>>;
   /** The one that stands on the model instead of the vocabulary. */
   readonly labelHead?: ChosenHead;
+  /** Modules of the head that are new for the task: trained whole beside any method, and saved whole as PEFT does. */
+  readonly newModules?: readonly string[];
 }
 
 /** What a head for labels stands on. */

@@ -117,6 +117,13 @@ export interface ParameterPiece {
   readonly end: number;
 }
 
+/** Graph inputs that hold some rows of a table. */
+export interface TablePiece {
+  readonly storage: ParameterStorage;
+  readonly stored: StoredTensors<Value>;
+  readonly shape: readonly number[];
+}
+
 export interface SharedGraph {
   readonly graph: Graph;
   /** Name of the graph input for a parameter; one that is there already is read again. */
@@ -159,7 +166,9 @@ export class SegmentBuilder {
   /** Rows of a table parameter [rows, C] at integer indices, in float32. Gathered before the cast, so that a table in half precision is never cast whole. */
   rows(table: ParameterSpec, indices: Value): Value {
     const lookUp = (at: Value): Value => {
-      const gathered = gather(this.#stored(table).tensor, at);
+      const [storage, stored] = [this.#options.storageOf(table.name), this.#stored(table)];
+      if (storage.rows) return storage.rows(stored, at);
+      const gathered = gather(stored.tensor, at);
       return gathered.dtype === "float32" ? gathered : cast(gathered, "float32");
     };
     const hooked = this.#options.hooks.reduce(
@@ -170,21 +179,20 @@ export class SegmentBuilder {
   }
 
   /**
-   * A frozen table [rows, C] in float32 as pieces of at most `most` rows. Each is a graph input over the table's own memory, so
-   * that the table is neither copied nor cast whole. Undefined where it is trained, changed by a method, or held as codes.
+   * A frozen table [rows, C] as pieces of at most `most` rows. Each is a graph input over the table's own memory, so
+   * that the table is neither copied nor decoded whole. Undefined where it is trained or changed by a method.
    */
-  frozenPieces(spec: ParameterSpec, most: number): readonly Value[] | undefined {
+  frozenPieces(spec: ParameterSpec, most: number): readonly TablePiece[] | undefined {
     const { storageOf, isFrozen, shared } = this.#options;
     const storage = storageOf(spec.name);
-    const { tensor, companions = {} } = storage.types(spec.shape);
-    if (shared || !isFrozen?.(spec.name) || Object.keys(companions).length > 0) return undefined;
+    if (shared || !isFrozen?.(spec.name) || !storage.holdsRows) return undefined;
     if (this.parameter(spec) !== this.#decoded.get(spec.name)) return undefined;
     const [rows, columns] = spec.shape as [number, number];
     return Array.from({ length: Math.ceil(rows / most) }, (_, i) => {
       const [start, end] = [i * most, Math.min(rows, (i + 1) * most)];
       const [name, shape] = [`${spec.name}[${start}:${end}]`, [end - start, columns]];
       this.pieces.set(name, { spec, start, end });
-      return storage.decode({ tensor: this.graph.input(name, { dtype: tensor.dtype, shape }) }, shape);
+      return { storage, stored: this.#inputs(name, storage.types(shape)), shape };
     });
   }
 
@@ -195,7 +203,11 @@ export class SegmentBuilder {
     const known = this.parameters.get(local);
     if (known && known.name !== spec.name) throw new ShapeError(`parameters ${spec.name} and ${known.name} share the local name ${local}.`);
     this.parameters.set(local, spec);
-    const { tensor, companions = {} } = this.#options.storageOf(spec.name).types(spec.shape);
+    return this.#inputs(local, this.#options.storageOf(spec.name).types(spec.shape));
+  }
+
+  /** A graph input for each tensor; one that is there already is read again. */
+  #inputs(local: string, { tensor, companions = {} }: StoredTensors<TensorType>): StoredTensors<Value> {
     const input = (name: string, type: TensorType): Value => this.graph.inputs.get(name) ?? this.graph.input(name, type);
     return {
       tensor: input(local, tensor),
@@ -211,7 +223,7 @@ export class SegmentBuilder {
     const shape = layout === "out-in" ? [outFeatures, inFeatures] : [inFeatures, outFeatures];
     const weight: ParameterSpec = { name: `${module}.weight`, shape, kind: "weight" };
     const biasSpec: ParameterSpec | undefined = bias ? { name: `${module}.bias`, shape: [outFeatures], kind: "bias" } : undefined;
-    let output = matmul(input, this.parameter(weight), { transposeB: layout === "out-in" });
+    let output = this.product(input, weight, layout);
     if (biasSpec) output = add(output, this.parameter(biasSpec));
     const call = {
       module,
@@ -225,6 +237,22 @@ export class SegmentBuilder {
     };
     for (const hooks of this.#options.hooks) output = hooks.linear?.({ ...call, output }, this) ?? output;
     return output;
+  }
+
+  /** x [..., in] times a weight, or a table [rows, in], as it is held: [..., out]. */
+  product(x: Value, weight: ParameterSpec, layout: LinearLayout = "out-in"): Value {
+    const value = this.parameter(weight);
+    return this.#heldIn(weight)?.product?.(x, this.#stored(weight)) ?? matmul(x, value, { transposeB: layout === "out-in" });
+  }
+
+  /** Hidden states as products with a table read them. */
+  asRead(x: Value, table: ParameterSpec): Value {
+    return this.#heldIn(table)?.vocabulary?.asRead(x) ?? x;
+  }
+
+  /** How a parameter is held, if no method changes it. */
+  #heldIn(spec: ParameterSpec): ParameterStorage | undefined {
+    return this.parameter(spec) === this.#decoded.get(spec.name) ? this.#options.storageOf(spec.name) : undefined;
   }
 
   /** What methods put in front of this layer's keys and values. */

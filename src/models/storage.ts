@@ -5,7 +5,8 @@
 import type { DType } from "../tensor/dtype.ts";
 import type { TensorType, Value } from "../tensor/graph.ts";
 import type { HostTensor } from "../tensor/host-tensor.ts";
-import { cast } from "../tensor/ops/index.ts";
+import { cast, type projectedLogSumExp } from "../tensor/ops/index.ts";
+import type { ProjectedOptions } from "../tensor/ops/projected-log-sum-exp.ts";
 import { valuesOf } from "./weights/element-types.ts";
 
 /** The tensors of one parameter: its own, and companions by the end of their names (`weight` and `weight.absmax`). */
@@ -21,6 +22,18 @@ export interface ParameterStorage {
   decode(stored: StoredTensors<Value>, shape: readonly number[]): Value;
   /** The same on the host. */
   read(stored: StoredTensors<HostTensor>, shape: readonly number[]): Float32Array;
+  /** Graph: rows of a table at integer indices, where they are not looked up among numbers. */
+  rows?(stored: StoredTensors<Value>, indices: Value): Value;
+  /** Row i of a table is row i of every tensor that holds it, so that a piece of a table is a piece of each. */
+  readonly holdsRows?: boolean;
+  /** Graph: what a vocabulary head needs, where the storage has a product of its own. */
+  readonly vocabulary?: {
+    /** Hidden states [N, C] as the product reads them. */
+    asRead(x: Value): Value;
+    sums(x: Value, stored: StoredTensors<Value>, options: Pick<ProjectedOptions, "softCap">): ReturnType<typeof projectedLogSumExp>;
+  };
+  /** Graph: x [..., in] times the weight of a linear layer, [..., out], where the storage has a product of its own. */
+  product?(x: Value, stored: StoredTensors<Value>): Value;
   /** True if the numbers are not those of the checkpoint. */
   readonly isQuantised: boolean;
 }
@@ -31,6 +44,7 @@ export const plain = (dtype: DType): ParameterStorage => ({
   decode: ({ tensor }) => (dtype === "float32" ? tensor : cast(tensor, "float32")),
   read: ({ tensor }) => valuesOf(tensor),
   isQuantised: false,
+  holdsRows: true,
 });
 
 export const float32 = plain("float32");

@@ -42,7 +42,7 @@ export const causalLm = {
   build({ head, labels, weights, build, config }) {
     const { features, vocabulary, bias, softCap } = head;
     const N = features.shape[0]!;
-    const projected = reduceSum(mul(features, build.rows(vocabulary, labels)), [-1]); // [N]
+    const projected = reduceSum(mul(build.asRead(features, vocabulary), build.rows(vocabulary, labels)), [-1]); // [N]
     const labelLogits = softCapped(bias ? add(projected, gather(biasOf(bias, build), labels)) : projected, softCap);
     const { normaliser, largest: best } = sumOverVocabulary(head, build);
     const expected = config.labelSmoothing === 0 ? labelLogits : smoothed(config.labelSmoothing);

@@ -66,7 +66,12 @@ const training = z.strictObject({
     .optional()
     .describe("Evaluate and save an average of the weights over the steps instead of the last weights."),
   neftuneNoiseAlpha: z.number().min(0).default(0).describe("Noise on the embeddings (NEFTune); 5 is usual, 0 is off."),
-  dropout: z.number().min(0).lt(1).default(0).describe("Dropout on every residual branch."),
+  dropout: z
+    .number()
+    .min(0)
+    .lt(1)
+    .default(0)
+    .describe("Dropout on every residual branch; that of a head for labels stands in config.json (classifier_dropout and its like)."),
   // Not filled in where absent, so that runs of before it existed can be resumed.
   precision: z
     .enum(["float32", "float16"])

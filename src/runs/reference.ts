@@ -29,6 +29,10 @@ export async function openReference(
     backend: loaded.backend,
     ...(teacherAdapter !== undefined && { adapter: await readAdapter(await environment.openModelFolder(teacherAdapter)) }),
   });
+  if (opened.fresh.length > 0 && teacherAdapter === undefined)
+    throw new ConfigError(
+      `objective.teacher: ${teacher} does not hold ${opened.fresh.join(", ")}, so it would teach at random. Name a model with its head for words, or objective.teacherAdapter.`,
+    );
   const [own, other] = [loaded.model.vocabSize, opened.model.vocabSize];
   if (own !== other)
     throw new ConfigError(

@@ -298,7 +298,8 @@ async function writeModel({
         files: await mergedCheckpointFiles(loaded, await environment.openModelFolder(config.model), { labels: task.configFields }),
       };
   // Without it the model is opened as what it does by nature.
-  if (task.head || config.task) await folder.write(`${content.name}/${taskFile}`, `${JSON.stringify(task.resolvedConfig, null, 2)}\n`);
+  if (task.head || config.task || loaded.fresh.length > 0)
+    await folder.write(`${content.name}/${taskFile}`, `${JSON.stringify(task.resolvedConfig, null, 2)}\n`);
   for (const [file, bytes] of Object.entries(content.files)) await folder.write(`${content.name}/${file}`, bytes);
 }
 

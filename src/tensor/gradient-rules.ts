@@ -27,6 +27,7 @@ const {
   greaterOrEqual,
   joinGroups,
   matmul,
+  matmulInt8,
   mul,
   neg,
 } = ops;
@@ -138,6 +139,12 @@ export const gradientRules: Readonly<Record<string, GradientRule>> = {
       : matmul(x, y, { transposeA: !transposeA, alpha });
     return [reduceToShape(left, a!.shape), reduceToShape(right, b!.shape)];
   },
+  roundRows: unary((g) => g),
+  // Rounding of x passes gradients on; the matrix and its scales are frozen.
+  matmulInt8({ node, inputs: [, codes, scales], outputGradients: [g] }) {
+    const scaled = scales ? mul(g!, scales) : g!;
+    return [matmulInt8(scaled, codes!, { transposeB: !node.attributes.transposeB }), undefined, undefined];
+  },
   reduceSum: ({ node, inputs: [x], outputGradients: [g] }) => [spreadBack(g!, x!, node.attributes.axes as number[])],
   reduceMean({ node, inputs: [x], outputGradients: [g] }) {
     const axes = node.attributes.axes as number[];
@@ -150,9 +157,10 @@ export const gradientRules: Readonly<Record<string, GradientRule>> = {
   softmax: unary((g, _, p) => mul(sub(g, reduceSum(mul(g, p), [-1], { keepDims: true })), p)),
   logSumExp: unary((g, x) => mul(softmax(x), reshape(g, [...g.shape, 1]))),
   // The mean row was made with the sum; the scores are made again where the table is trained.
-  projectedLogSumExp({ node, inputs: [x, table], outputs: [sum, , mean], outputGradients: [g] }) {
+  projectedLogSumExp({ node, inputs: [x, table, scales], outputs: [sum, , mean], outputGradients: [g] }) {
     const { softCap } = node.attributes as ProjectedOptions;
     const column = (values: Value): Value => reshape(values, [...values.shape, 1]);
+    if (scales) return [mul(mean!, column(g!)), undefined, undefined];
     const scores = matmul(x!, table!, { transposeB: true });
     const bent = softCap === undefined ? undefined : tanh(mul(scores, 1 / softCap));
     const softmaxed = exp(sub(bent ? mul(bent, softCap!) : scores, column(sum!)));

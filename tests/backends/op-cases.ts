@@ -36,6 +36,7 @@ const reductions = (op: typeof f.reduceSum): Cases => ({
   "several axes": (c) => op(c.input([2, n, m]), [0, 2]),
   "all axes": (c) => op(c.input([n, m]), [0, 1]),
 });
+const codes = { dtype: "int8", low: -127, high: 128 } as const;
 /** All results of the node behind a value. */
 const all = (value: Value): readonly Value[] => value.producer!.outputs;
 const nf4 = (c: OpCase, { shape, blockSize, spare = 0 }: { shape: readonly number[]; blockSize: number; spare?: number }): Value => {
@@ -143,6 +144,13 @@ export const opCases: Readonly<Record<(typeof ops)[number]["name"], Cases>> = {
   },
   projectedLogSumExp: {
     "named sizes": (c) => all(f.projectedLogSumExp(c.input([n, 3]), c.input([m, 3])).logSumExp),
+    "a table of codes": (c) =>
+      all(f.projectedLogSumExp(c.input([n, 12]), c.input([7, 12], codes), { scales: c.input([7], { low: 0.001, high: 0.02 }) }).logSumExp),
+    "a table of codes, bent": (c) =>
+      all(
+        f.projectedLogSumExp(c.input([n, 12]), c.input([7, 12], codes), { softCap: 3, scales: c.input([7], { low: 0.001, high: 0.02 }) })
+          .logSumExp,
+      ),
     "the sum alone": (c) => f.projectedLogSumExp(c.input([n, 3]), c.input([7, 3])).logSumExp,
     "large scores": (c) => f.projectedLogSumExp(c.input([2, 1], { low: 20, high: 30 }), c.input([9, 1], { low: 20, high: 30 })).logSumExp,
   },
@@ -214,6 +222,23 @@ export const opCases: Readonly<Record<(typeof ops)[number]["name"], Cases>> = {
       f.cast(f.gather(c.input([7, 4], { dtype: "float16" }), c.input([n], { dtype: "int64", low: 0, high: 7 })), "float32"),
     "bfloat16 rows": (c) =>
       f.cast(f.gather(c.input([7, 4], { dtype: "bfloat16" }), c.input([n], { dtype: "int64", low: 0, high: 7 })), "float32"),
+  },
+  matmulInt8: {
+    rows: (c) => f.matmulInt8(c.input([n, 12]), c.input([12, 5], codes)),
+    "turned, scaled, in a batch": (c) =>
+      f.matmulInt8(c.input([2, n, 12]), c.input([5, 12], codes), { transposeB: true, scales: c.input([5], positive) }),
+    "the largest codes": (c) =>
+      f.matmulInt8(
+        c.input([2, 64], { values: Array.from({ length: 128 }, (_, i) => (i < 64 ? 1 : -1)) }),
+        c.input([64, 3], { ...codes, low: 127 }),
+      ),
+    "a row of zeros": (c) => f.matmulInt8(c.input([2, 2], { values: [0, 0, 3, -1.5] }), c.input([2, 3], codes)),
+    "a number between two codes": (c) => f.matmulInt8(c.input([1, 4], { values: [127, 0.5, 1.5, -2.5] }), c.input([4, 3], codes)),
+    "no rows": (c) => f.matmulInt8(c.input([empty, 12]), c.input([12, 5], codes)),
+  },
+  roundRows: {
+    rows: (c) => f.roundRows(c.input([2, n, 12])),
+    "a row of zeros": (c) => f.roundRows(c.input([2, 2], { values: [0, 0, 3, -1.5] })),
   },
   dequantizeNf4: {
     "whole blocks": (c) => nf4(c, { shape: [6, 32], blockSize: 64 }),

@@ -49,8 +49,13 @@ function sequence(id: string, type: number) {
   return { Sequence: { id, type_id: type } };
 }
 
-/** @param config config.json without the size of the vocabulary */
-export async function writeSmallCheckpoint(folder: string, config: Readonly<Record<string, unknown>>): Promise<string> {
+/** @param config config.json without the size of the vocabulary
+ * @param nameOf the name of a tensor in the file; undefined leaves it out */
+export async function writeSmallCheckpoint(
+  folder: string,
+  config: Readonly<Record<string, unknown>>,
+  nameOf: (tensor: string) => string | undefined = (tensor) => tensor,
+): Promise<string> {
   mkdirSync(folder, { recursive: true });
   const isEncoderDecoder = config.decoder_start_token_id !== undefined;
   const tokens = isEncoderDecoder ? [...vocabulary, ...sentinels] : vocabulary;
@@ -64,7 +69,8 @@ export async function writeSmallCheckpoint(folder: string, config: Readonly<Reco
   const tensors = new Map<string, TensorToWrite>();
   for (const spec of describeModel(createModel(whole)).parameters) {
     const values = initialiseHead(spec, random, 0.2);
-    tensors.set(spec.name, { dtype: "F32", shape: spec.shape, read: async () => bytesOf(values) });
+    const name = nameOf(spec.name);
+    if (name !== undefined) tensors.set(name, { dtype: "F32", shape: spec.shape, read: async () => bytesOf(values) });
   }
   await writeFileAtomic(join(folder, "model.safetensors"), encodeSafetensors(tensors));
   writeFileSync(join(folder, "config.json"), JSON.stringify(whole));

@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { writeBareEncoder } from "../bare-encoder.ts";
 import { runCli } from "./run-cli.ts";
 import { smallBert, smallT5, words, writeSmallCheckpoint } from "./small-checkpoint.ts";
 
@@ -93,6 +94,24 @@ describe("tasks from the command line", () => {
     expect(code).toBe(0);
     const { base, tuned } = result(stdout);
     expect(tuned.loss).toBeLessThan(base.loss);
+  });
+
+  it("gives a BERT without a head one for words, says so, and finds it again", async () => {
+    const bare = await writeBareEncoder(join(folder, "bare"), "bert");
+    const { code, stderr } = await train("from-bare", { model: bare, data: plain });
+    expect(code, stderr).toBe(0);
+    expect(stderr).toMatch(/head {4}cls\.predictions\.transform\.dense\.weight, .*: not in the checkpoint, begins at random/);
+    const run = join(folder, "from-bare");
+    const measured = async (model: string) => (JSON.parse((await runCli(["evaluate", model, plain, "--json"])).stdout) as Measured).loss;
+    const evaluated = await runCli(["evaluate", run, plain, "--json"]);
+    const { base, tuned } = result(evaluated.stdout);
+    expect(tuned.loss).toBeLessThan(base.loss);
+    const merged = join(folder, "from-bare-merged");
+    expect((await runCli(["export", run, merged])).code).toBe(0);
+    expect(readFileSync(join(merged, "config.json"), "utf8")).toContain("BertForMaskedLM");
+    expect(Math.abs((await measured(merged)) - tuned.loss)).toBeLessThan(1e-4);
+    const onnx = await runCli(["export", run, join(folder, "from-bare-onnx"), "--format", "onnx"]);
+    expect(onnx.stdout).toMatch(/onnx\/model\.onnx/);
   });
 
   it("turns sources into targets with T5 by nature", async () => {

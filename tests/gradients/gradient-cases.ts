@@ -228,6 +228,19 @@ export const withoutGradient: Readonly<Record<string, (x: Value) => Value>> = {
   groupRows: (x) => f.cast(f.groupRows(f.reshape(f.topK(x, 1), [2]), 3).order, "float32"),
   randomUniform: (x) => f.randomUniform(f.constant(x.graph, 7, "int64"), x.shape),
 };
+/** Steps of rounding have no slope; these have the gradient of what they round, which `exact` computes. */
+export const roundedLike: Readonly<Record<string, (x: Value) => { readonly value: Value; readonly exact: Value }>> = {
+  roundRows(x) {
+    const four = f.concat([x, f.mul(f.split(x, 1, [1, 2])[0]!, 0.3)], 1);
+    return { value: f.roundRows(four), exact: four };
+  },
+  matmulInt8(x) {
+    const codes = x.graph.input("codes", { dtype: "int8", shape: [4, 3] });
+    const scales = f.exp(f.cast(f.range(x.graph, 4), "float32"));
+    const exact = f.mul(f.matmul(x, f.cast(codes, "float32"), { transposeB: true }), scales);
+    return { value: f.matmulInt8(x, codes, { transposeB: true, scales }), exact };
+  },
+};
 /** A gradient through these is an error. */
 export const withoutRule: Readonly<Record<string, (x: Value) => Value>> = {
   reduceMax: (x) => f.reduceMax(x, [0]),

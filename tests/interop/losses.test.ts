@@ -10,13 +10,22 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { FileContent } from "../../src/base/folder-shelf.ts";
 import { createRandom } from "../../src/base/random.ts";
+import { ignoredLabel } from "../../src/data/batch.ts";
+import { collate } from "../../src/data/batches.ts";
+import { sameToken } from "../../src/data/collators.ts";
 import { encodeAdapter, readAdapter } from "../../src/execution/adapter-files.ts";
+import { type LoadedModel, type OpenModelOptions, openModel } from "../../src/execution/loaded-model.ts";
+import type { ParameterStore } from "../../src/execution/parameter-store.ts";
+import { SegmentedTrainingEngine } from "../../src/execution/training-engine.ts";
 import { mergedCheckpointFiles } from "../../src/export/merged-checkpoint.ts";
+import { lora } from "../../src/methods/lora/lora.ts";
 import type { Method } from "../../src/methods/method.ts";
 import { methods } from "../../src/methods/registry.ts";
+import { causalLm } from "../../src/objectives/causal-lm.ts";
 import { openFolder, writeFileAtomic } from "../../src/platform/node/files.ts";
+import { type BareEncoder, bareEncoders, writeBareEncoder } from "../bare-encoder.ts";
 import { root } from "../cli/run-cli.ts";
-import { reference } from "../conformance/tiny-model.ts";
+import { backend, reference } from "../conformance/tiny-model.ts";
 import { openTinyBase, tinyBase } from "./tiny-bases.ts";
 
 const python = process.env.TUNESMITH_PEER_PYTHON;
@@ -30,6 +39,8 @@ interface Job {
   readonly adapter?: string;
   /** Where PEFT saves the adapter with other values. */
   readonly noisy?: string;
+  /** transformers' class whose head the model's folder lacks. */
+  readonly head?: string;
 }
 interface Result {
   readonly loss: number;
@@ -52,12 +63,16 @@ async function tuned({ path, name, config, output }: { path: string; name: strin
   const base = tinyBase(path);
   const method = (methods as readonly Method[]).find((candidate) => candidate.name === name)!;
   const opened = await openTinyBase(base, { method, config: method.configSchema.parse({ name, ...config }) });
-  const random = createRandom(7);
-  for (const { tensor, gradient } of opened.store.parameters.values())
-    if (gradient) for (let i = 0; i < tensor.data.length; i++) (tensor.data as Float32Array)[i]! += 0.1 * random.normal();
+  addNoise(opened.store);
   await write(output, encodeAdapter({ ...opened, baseModel: base.folder }));
   const { lossSum, tokens } = await opened.engine.evaluate(base.batch);
   return { base, opened, loss: lossSum / tokens };
+}
+
+function addNoise({ parameters }: ParameterStore): void {
+  const random = createRandom(7);
+  for (const { tensor, gradient } of parameters.values())
+    if (gradient) for (let i = 0; i < tensor.data.length; i++) (tensor.data as Float32Array)[i]! += 0.1 * random.normal();
 }
 
 async function write(path: string, files: Readonly<Record<string, FileContent>>): Promise<void> {
@@ -144,5 +159,67 @@ describe.skipIf(!python)("an adapter that goes to PEFT and comes back", () => {
     adapter.loadInto(store, method);
     const { lossSum, tokens } = await engine.evaluate(base.batch);
     expect(Math.abs(lossSum / tokens - theirs[i]!.noisyLoss), "and back").toBeLessThan(2e-5);
+  });
+});
+
+const headClasses = {
+  bert: "BertForMaskedLM",
+  roberta: "RobertaForMaskedLM",
+  distilbert: "DistilBertForMaskedLM",
+  modernbert: "ModernBertForMaskedLM",
+};
+
+describe.skipIf(!python)("an encoder that was saved without a head, with a new one for words", () => {
+  const rows = [
+    [2, 5, 4, 11, 13, 4, 3],
+    [2, 8, 4, 3, 6, 7, 3],
+  ];
+  const labels = rows.map((ids) => ids.map((id, i) => (i === 2 ? id + 1 : ignoredLabel)));
+  const batch = collate(
+    rows.map((ids, i) => [{ inputIds: Int32Array.from(ids), labels: Int32Array.from(labels[i]!) }]),
+    sameToken,
+  );
+  const inputs = { input_ids: rows, labels, attention_mask: rows.map((ids) => ids.map(() => 1)) };
+  const placeOf = (family: string, kind: "base" | "adapter" | "theirs" | "merged"): string => join(folder, "bare", family, kind);
+  const open = async (
+    family: BareEncoder,
+    by: Pick<OpenModelOptions, "method" | "adapter">,
+  ): Promise<[LoadedModel, () => Promise<number>]> => {
+    const task = { peftTaskType: "FEATURE_EXTRACTION" };
+    const loaded = await openModel({ folder: openFolder(placeOf(family, "base")), backend, task, ...by });
+    const engine = new SegmentedTrainingEngine({
+      ...{ ...loaded, regularisers: [], activationCheckpointing: "none" },
+      ...{ objective: causalLm, objectiveConfig: { name: "causal-lm", labelSmoothing: 0 } },
+    });
+    const lossOf = async (): Promise<number> => {
+      const { lossSum, tokens } = await engine.evaluate(batch);
+      return lossSum / tokens;
+    };
+    return [loaded, lossOf];
+  };
+  const ours = new Map<string, number>();
+  let theirs: Result[];
+  beforeAll(async () => {
+    const jobs: Job[] = [];
+    for (const family of bareEncoders) {
+      const [base, adapter, noisy, merged] = (["base", "adapter", "theirs", "merged"] as const).map((kind) => placeOf(family, kind));
+      await writeBareEncoder(base!, family);
+      const [loaded, lossOf] = await open(family, { method: { method: lora, config: lora.configSchema.parse({ name: "lora", rank: 2 }) } });
+      addNoise(loaded.store);
+      ours.set(family, await lossOf());
+      await write(adapter!, encodeAdapter({ ...loaded, baseModel: base! }));
+      await write(merged!, await mergedCheckpointFiles(loaded, openFolder(base!)));
+      jobs.push({ model: base!, inputs, adapter: adapter!, noisy: noisy!, head: headClasses[family] }, { model: merged!, inputs });
+    }
+    theirs = inPython(jobs);
+  }, 600_000);
+
+  it.each(bareEncoders)("%s", async (family) => {
+    const [adapter, merged] = theirs.slice(2 * bareEncoders.indexOf(family)) as [Result, Result];
+    expect([adapter.error, merged.error]).toEqual([undefined, undefined]);
+    expect(Math.abs(adapter.loss - ours.get(family)!), "adapter").toBeLessThan(2e-5);
+    expect(Math.abs(merged.loss - ours.get(family)!), "merged").toBeLessThan(2e-5);
+    const [, lossOf] = await open(family, { adapter: await readAdapter(openFolder(placeOf(family, "theirs"))) });
+    expect(Math.abs((await lossOf()) - adapter.noisyLoss), "and back").toBeLessThan(2e-5);
   });
 });

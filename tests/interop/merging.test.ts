@@ -29,6 +29,11 @@ async function merge(name: string, recipe: object): Promise<string> {
   return output;
 }
 
+const mixture = {
+  base: `${reference}families/mixtral`,
+  adapters: ["a", "b", "c"].map((name) => `${reference}merging-experts/adapters/${name}`),
+};
+
 function lossInPython(script: string, args: string[]): number {
   const options = [join(root, "tests/interop", script), ...args, "--input-ids", JSON.stringify(rows)];
   const output = execFileSync(python!, options, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
@@ -50,6 +55,17 @@ describe.skipIf(!python)("merged folders, in Python", () => {
     expect(Math.abs(ours - (await ourLoss({ folder: base, attach: (target) => full.attach(target) })))).toBeGreaterThan(1e-3);
     expect(Math.abs(lossInPython("load_adapter.py", ["--base", base, "--adapter", output]) - ours)).toBeLessThan(1e-5);
   });
+
+  it.each([{ name: "cat" }, { name: "svd", svdRank: 3 }, { name: "ties_svd", density: 0.5 }])(
+    "adapter of experts: $name",
+    async (method) => {
+      const output = await merge(`experts-${method.name}`, { adapters: mixture.adapters, weights: [0.7, -0.4, 1.2], method });
+      const adapter = await readAdapter(openFolder(output));
+      const ours = await ourLoss({ folder: mixture.base, attach: (target) => adapter.method.attach(target, adapter.config) }, adapter);
+      expect(Math.abs(ours - (await ourLoss({ folder: mixture.base, attach: (target) => full.attach(target) })))).toBeGreaterThan(1e-3);
+      expect(Math.abs(lossInPython("load_adapter.py", ["--base", mixture.base, "--adapter", output]) - ours)).toBeLessThan(1e-5);
+    },
+  );
 
   it("model", async () => {
     const other = `${reference}families/llama-rope-linear`; // the same shapes with other values

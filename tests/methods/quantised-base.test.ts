@@ -3,10 +3,11 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import type { Backend } from "../../src/backends/backend.ts";
 import { checkNotQuantised, encodeAdapter, mergedParameter, readAdapter } from "../../src/execution/adapter-files.ts";
 import { untouched } from "../../src/execution/loaded-model.ts";
 import { readParameter } from "../../src/execution/parameter-store.ts";
-import { checkFreezesBase } from "../../src/execution/quantised-base.ts";
+import { checkFreezesBase, type QuantizationConfig } from "../../src/execution/quantised-base.ts";
 import { mergedCheckpointFiles } from "../../src/export/merged-checkpoint.ts";
 import type { AttachedMethod, Method, MethodTarget } from "../../src/methods/method.ts";
 import { methods } from "../../src/methods/registry.ts";
@@ -14,7 +15,8 @@ import { describeModel } from "../../src/models/segments.ts";
 import { openFolder } from "../../src/platform/node/files.ts";
 import { createQuantisedCache } from "../../src/platform/node/quantised-cache.ts";
 import { openRunFolder } from "../../src/platform/node/run-folder.ts";
-import { batchOf, openTinyModel, reference } from "../conformance/tiny-model.ts";
+import type { Graph } from "../../src/tensor/graph.ts";
+import { backend, batchOf, openTinyModel, reference } from "../conformance/tiny-model.ts";
 
 const temporary = mkdtempSync(join(tmpdir(), "tunesmith-quantised-"));
 afterAll(() => rmSync(temporary, { recursive: true, force: true }));
@@ -22,6 +24,7 @@ afterAll(() => rmSync(temporary, { recursive: true, force: true }));
 const nf4 = { format: "nf4", doubleQuantization: true, blockSize: 64 } as const;
 const int8 = { format: "int8" } as const;
 const rounded = { ...nf4, embeddings: "bfloat16" } as const;
+const tables = { ...int8, embeddings: "int8" } as const;
 const batch = batchOf([
   [5, 9, 2, 14, 7, 3, 21, 8],
   [1, 4, 4, 19, 30, 2, 11, 6],
@@ -33,10 +36,7 @@ function attach(name: string, options: object = {}): (target: MethodTarget) => A
 }
 
 /** A quantised model, and the same with the numbers that its codes stand for in float32. */
-async function openBoth(
-  folder: string,
-  options: { quantization: typeof nf4 | typeof int8 | typeof rounded; attach: ReturnType<typeof attach> },
-) {
+async function openBoth(folder: string, options: { quantization: QuantizationConfig; attach: ReturnType<typeof attach> }) {
   const quantised = await openTinyModel({ folder, ...options });
   const decoded = await openTinyModel({ folder, attach: options.attach });
   for (const [name, stored] of quantised.store.parameters)
@@ -48,8 +48,10 @@ describe.each([
   ["llama", nf4],
   ["llama", rounded],
   ["llama", int8],
+  ["llama", { ...nf4, embeddings: "int8" }],
   ["gpt2", nf4],
   ["gpt2", int8],
+  ["gpt2", tables],
 ] as const)("%s in %o", (family, quantization) => {
   it.each(["lora", "ia3", "vera", "prefix-tuning", "bottleneck"])("%s has the loss and gradients of the decoded weights", async (name) => {
     const { quantised, decoded } = await openBoth(`${reference}families/${family}`, { quantization, attach: attach(name) });
@@ -63,19 +65,72 @@ describe.each([
     }
   });
 
+  const embeddings = "embeddings" in quantization ? quantization.embeddings : "float32";
+
   it("holds linear layers as codes and nothing else", async () => {
     const { model, store } = await openTinyModel({ folder: `${reference}families/${family}`, quantization, attach: () => untouched });
     const linears = new Set(describeModel(model).linears.map(({ module }) => `${module}.weight`));
-    for (const [name, { storage }] of store.parameters) expect([name, storage.isQuantised]).toEqual([name, linears.has(name)]);
+    for (const [name, { spec, storage }] of store.parameters)
+      expect([name, storage.isQuantised]).toEqual([name, linears.has(name) || (spec.kind === "embedding" && embeddings === "int8")]);
   });
 
   it("holds embeddings and head as it is told", async () => {
     const { store } = await openTinyModel({ folder: `${reference}families/${family}`, quantization, attach: () => untouched });
-    const isRounded = "embeddings" in quantization;
     for (const { spec, tensor } of store.parameters.values())
-      if (spec.kind === "embedding") expect([spec.name, tensor.dtype]).toEqual([spec.name, isRounded ? "bfloat16" : "float32"]);
+      if (spec.kind === "embedding") expect([spec.name, tensor.dtype]).toEqual([spec.name, embeddings]);
   });
 });
+
+describe.each([
+  ["llama", int8],
+  ["llama", tables],
+  ["gpt2", tables],
+  ["qwen2", int8],
+  ["gemma2", tables],
+  ["mixtral", int8],
+] as const)("%s in %o, computed in 8-bit integers", (family, quantization) => {
+  const folder = `${reference}families/${family}`;
+  const open = (name: string, compute: "float32" | "int8") =>
+    openTinyModel({ folder, attach: attach(name), quantization: { ...quantization, compute } });
+
+  it.each(["lora", "ia3", "bottleneck"])("%s has nearly the loss and gradients of the decoded weights", async (name) => {
+    const [rounded, decoded] = [await open(name, "int8"), await open(name, "float32")];
+    const losses = [];
+    for (const { engine } of [rounded, decoded]) losses.push((await engine.accumulate(batch, { gradientScale: 1, seed: 1 })).lossSum);
+    expect(Math.abs(losses[0]! / losses[1]! - 1)).toBeLessThan(5e-3);
+    expect(losses[0]).not.toBe(losses[1]);
+    for (const [group, { gradients }] of rounded.store.groups.entries())
+      expect(cosine(gradients, decoded.store.groups[group]!.gradients)).toBeGreaterThan(0.999);
+  });
+
+  it("decodes no weight", async () => {
+    const graphs: Graph[] = [];
+    const recording: Backend = {
+      ...backend,
+      compile(graph, options) {
+        graphs.push(graph);
+        return backend.compile(graph, options);
+      },
+    };
+    const { engine } = await openTinyModel({
+      folder,
+      on: recording,
+      attach: attach("lora"),
+      quantization: { ...quantization, compute: "int8" },
+    });
+    await engine.accumulate(batch, { gradientScale: 1, seed: 1 });
+    const used = graphs.flatMap((graph) => graph.nodes).filter(({ inputs }) => inputs[0]?.dtype === "int8" || inputs[1]?.dtype === "int8");
+    const names = [...new Set(used.map(({ op }) => op.name))].sort();
+    const ofTables = "embeddings" in quantization ? ["cast", "gather", "projectedLogSumExp"] : [];
+    expect(names).toEqual([...ofTables, "matmulInt8"].sort());
+  });
+});
+
+/** Of the angle between two vectors. */
+function cosine(a: Float32Array, b: Float32Array): number {
+  const dot = (x: Float32Array, y: Float32Array): number => x.reduce((sum, value, i) => sum + value * y[i]!, 0);
+  return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
+}
 
 describe("the copy on disk", () => {
   const open = (home: string, notices: string[]) =>

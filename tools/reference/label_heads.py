@@ -28,7 +28,7 @@ CASES = {
 }
 CASES["bert-single"] = ("BertForSequenceClassification", ENCODER, SINGLE, 3, [0, 2])
 CASES["roberta-multi"] = ("RobertaForSequenceClassification", dict(ENCODER, type_vocab_size=1), MULTI, 3, [[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
-CASES["distilbert-single"] = ("DistilBertForSequenceClassification", DISTIL, SINGLE, 3, [2, 1])
+CASES["distilbert-single"] = ("DistilBertForSequenceClassification", dict(DISTIL, seq_classif_dropout=0.0), SINGLE, 3, [2, 1])
 CASES["modernbert-single"] = ("ModernBertForSequenceClassification", MODERN, SINGLE, 3, [1, 2])
 CASES["modernbert-mean-multi"] = (
     "ModernBertForSequenceClassification", dict(MODERN, classifier_pooling="mean", classifier_bias=True), MULTI, 3, [[0.0, 1.0, 1.0], [1.0, 0.0, 0.0]],

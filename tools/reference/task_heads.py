@@ -31,7 +31,7 @@ IGNORED = -100
 # name: (task, class, options of its config, what the documents are labelled with)
 CASES = {
     "gpt2-tokens": ("token-classification", "GPT2ForTokenClassification", dict(GPT2, classifier_dropout=0.0), None),
-    "llama-tokens": ("token-classification", "LlamaForTokenClassification", LLAMA, None),
+    "llama-tokens": ("token-classification", "LlamaForTokenClassification", dict(LLAMA, classifier_dropout=0.0), None),
     "bert-tokens": ("token-classification", "BertForTokenClassification", BERT, None),
     "gpt2-answers": ("question-answering", "GPT2ForQuestionAnswering", GPT2, SPANS),
     "bert-answers": ("question-answering", "BertForQuestionAnswering", BERT, SPANS),

@@ -2,6 +2,7 @@
 import { BackendError } from "../../base/errors.ts";
 import { Graph } from "../../tensor/graph.ts";
 import { add } from "../../tensor/ops/index.ts";
+import { whyNoInt8 } from "../integer-products.ts";
 import { type DeviceName, devices } from "../registry.ts";
 import { createOnnxBackend } from "./backend.ts";
 import type { OnnxRuntime } from "./session.ts";
@@ -11,6 +12,8 @@ export interface DeviceReport {
   readonly available: boolean;
   /** Why not, in one line; absent where available. */
   readonly reason?: string;
+  /** Of the CPU: whether it can compute bases in 8-bit integers (`quantization.compute: int8`). */
+  readonly computesInt8?: boolean;
 }
 
 export async function listDevices(runtime: OnnxRuntime): Promise<DeviceReport[]> {
@@ -24,11 +27,12 @@ export async function tryDevice(runtime: OnnxRuntime, device: DeviceName): Promi
   const graph = new Graph();
   graph.output("y", add(graph.input("x", { dtype: "float32", shape: [1] }), 1));
   try {
-    const executable = await createOnnxBackend({ runtime, provider: device }).compile(graph, { name: `trial of ${device}` });
+    const backend = createOnnxBackend({ runtime, provider: device });
+    const executable = await backend.compile(graph, { name: `trial of ${device}` });
     const { y } = await executable.run({ x: { dtype: "float32", dims: [1], data: Float32Array.of(1) } });
     await executable.dispose();
     if (y?.data[0] !== 2) throw new BackendError(`computed 1 + 1 = ${y?.data[0]}.`);
-    return { available: true };
+    return { available: true, ...(device === "cpu" && { computesInt8: (await whyNoInt8(backend)) === undefined }) };
   } catch (error) {
     return { available: false, reason: reasonOf(error as Error) };
   }

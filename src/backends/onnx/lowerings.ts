@@ -6,6 +6,7 @@ import { mixSteps } from "../../tensor/ops/random-uniform.ts";
 import { addDims, type Dim, type Shape, sizeOf } from "../../tensor/shape.ts";
 import type { DeviceName } from "../registry.ts";
 import type { Emitter } from "./emitter.ts";
+import { emitInt8Product, matmulInt8, roundRows } from "./integer-products.ts";
 import { onnxDataType } from "./onnx-schema.ts";
 import { emitProduct, type Operand } from "./products.ts";
 import { dequantizeNf4, emitQuantisedProduct } from "./quantised.ts";
@@ -111,7 +112,7 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
     emitter.emit("Sub", [largest(x!), emitter.emit("Log", [probability])], { outputs });
   },
 
-  projectedLogSumExp({ node, emitter, device, inputs: [x, table], outputs, unused }) {
+  projectedLogSumExp({ node, emitter, device, inputs: [x, table, scales], outputs, unused }) {
     const [N, C] = node.inputs[0]!.shape as [Dim, number];
     const softCap = node.attributes.softCap as number | undefined;
     const column: Shape = [N, 1];
@@ -120,7 +121,9 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
       { name: x!, shape: node.inputs[0]!.shape },
       { name: table!, shape: node.inputs[1]!.shape },
     ];
-    const product = emitProduct(emitter, [rows, words], { device, dtype: "float32", shape: [N, words.shape[0]!], transposeB: true });
+    const product = scales
+      ? emitInt8Product(emitter, { ...{ device, rows: N, x: x!, scales }, codes: table!, transposeB: true })
+      : emitProduct(emitter, [rows, words], { device, dtype: "float32", shape: [N, words.shape[0]!], transposeB: true });
     const float = (value: number): string => emitter.scalar(value, "float32");
     const bent = softCap === undefined ? undefined : emitter.emit("Tanh", [emitter.emit("Mul", [product, float(1 / softCap)])]);
     const scores = bent === undefined ? product : emitter.emit("Mul", [bent, float(softCap!)]);
@@ -132,7 +135,7 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
     const parts = [
       { name: sum, size: 1, output: 0 },
       { name: top, size: 1, output: 1 },
-      ...(unused(2) ? [] : [{ name: emitter.emit("MatMul", [pull, table!]), size: C, output: 2 }]),
+      ...(unused(2) ? [] : [{ name: meanRow(pull), size: C, output: 2 }]),
     ];
     // Joined and cut again: what reads one result then waits for all, and the runtime cannot put off a part of one piece of a
     // table, holding its scores, while it goes on to the next.
@@ -144,6 +147,11 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
     const cut = parts.map(({ output }) => (output === 2 ? outputs[2]! : emitter.fresh()));
     emitter.emit("Split", [joined, emitter.int64s(parts.map(({ size }) => size))], { outputs: cut, attributes: { axis: 1 } });
     for (const output of [0, 1]) emitter.reshape(cut[output]!, { from: column, to: [N], outputs: [outputs[output]!] });
+
+    function meanRow(of: string): string {
+      if (!scales) return emitter.emit("MatMul", [of, table!]);
+      return emitInt8Product(emitter, { device, rows: N, x: emitter.emit("Mul", [of, scales]), codes: table!, isPositive: true });
+    }
   },
 
   constant({ node, emitter, outputs }) {
@@ -241,6 +249,8 @@ export const lowerings: Readonly<Record<string, Lowering>> = {
   },
 
   dequantizeNf4,
+  matmulInt8,
+  roundRows,
 
   gather({ emitter, inputs, outputs }) {
     emitter.emit("Gather", inputs, { outputs, attributes: { axis: 0 } });

@@ -28,8 +28,11 @@ export const doctor = {
         return;
       }
       for (const [name, value] of Object.entries(facts)) print(`${name.padEnd(12)} ${value}`);
-      for (const { name, available, reason } of devices)
-        print(`${`device ${name}`.padEnd(15)}${available ? "ready" : `not available: ${reason}`}`);
+      for (const { name, available, reason, computesInt8 } of devices) {
+        const integers =
+          computesInt8 === undefined ? "" : `; 8-bit integers ${computesInt8 ? "ready" : "not exact: no quantization.compute: int8"}`;
+        print(`${`device ${name}`.padEnd(15)}${available ? `ready${integers}` : `not available: ${reason}`}`);
+      }
     });
   },
 } as const satisfies Command;

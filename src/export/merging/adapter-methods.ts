@@ -8,7 +8,7 @@ import { ConfigError } from "../../base/errors.ts";
 import { multiply, qr, svd, transpose, truncatedSvd } from "../../base/linear-algebra.ts";
 import type { CombineOptions, Combiner } from "./combiners/combiner.ts";
 import { combiners } from "./combiners/registry.ts";
-import type { LoraUpdate } from "./lora-source.ts";
+import type { LoraUpdate } from "./lora-update.ts";
 
 export interface MergeOptions extends CombineOptions {
   readonly module: string;

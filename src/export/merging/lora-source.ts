@@ -6,24 +6,17 @@ import { type JsonObject, readJson } from "../../models/weights/checkpoint.ts";
 import { toFloat32 } from "../../models/weights/element-types.ts";
 import { openSafetensors, readTensor } from "../../models/weights/safetensors.ts";
 
-/** scale B A. */
-export interface LoraUpdate {
-  readonly rank: number;
-  readonly inFeatures: number;
-  readonly outFeatures: number;
-  readonly scale: number;
-  /** [rank, inFeatures]. */
-  readonly a: Float32Array;
-  /** [outFeatures, rank]. */
-  readonly b: Float32Array;
-}
+import { expertName, parametersInFile, splitExperts } from "./lora-parameters.ts";
+import type { LoraUpdate } from "./lora-update.ts";
 
 export interface LoraSource {
   readonly name: string;
   /** adapter_config.json. */
   readonly config: JsonObject;
-  /** By module path with PEFT's prefix, `base_model.model.model.layers.0.self_attn.q_proj`. */
+  /** By module path with PEFT's prefix, `base_model.model.model.layers.0.self_attn.q_proj`; those of experts by `expertName`. */
   readonly modules: ReadonlyMap<string, LoraUpdate>;
+  /** Adapted parameters, with the same prefix -> how many experts lie in them; 1 for a router. */
+  readonly parameters: ReadonlyMap<string, number>;
 }
 
 /** Kinds of LoRA that are more than scale B A on the base as it is. */
@@ -31,7 +24,6 @@ const unmergeable: Readonly<Record<string, string>> = {
   use_dora: "DoRA normalises the whole weight, so its parts do not add up",
   lora_bias: "it trains biases of its own",
   modules_to_save: "it trains whole modules beside LoRA, which have no weighted form",
-  target_parameters: "it adapts bare parameters",
   trainable_token_indices: "it trains single embeddings",
   layer_replication: "it repeats layers of the base",
   arrow_config: "it routes between adapters",
@@ -59,20 +51,29 @@ export async function readLoraSource(folder: Folder): Promise<LoraSource> {
     if (!entry) throw new CheckpointError(`${folder.name}: tensor ${name} is missing; every module needs lora_A and lora_B.`);
     return { shape: entry.shape, data: toFloat32({ name, dtype: entry.dtype, bytes: await readTensor(file, entry) }) };
   };
+  const inFile = [...new Set([...file.tensors.keys()].map((name) => name.replace(/\.lora_[AB]\.weight$/, "")))].sort();
+  const parameterOf = parametersInFile(config, inFile);
   const modules = new Map<string, LoraUpdate>();
-  for (const module of [...new Set([...file.tensors.keys()].map((name) => name.replace(/\.lora_[AB]\.weight$/, "")))].sort()) {
+  const parameters = new Map<string, number>();
+  for (const module of inFile) {
     const [a, b] = [await read(`${module}.lora_A.weight`), await read(`${module}.lora_B.weight`)];
     const rank = a.shape[0]!;
     if (a.shape.length !== 2 || b.shape.length !== 2 || b.shape[1] !== rank)
       throw new CheckpointError(
         `${folder.name}: ${module} has lora_A [${a.shape.join(", ")}] and lora_B [${b.shape.join(", ")}]; expected [rank, in] and [out, rank].`,
       );
-    modules.set(module, {
-      ...{ rank, inFeatures: a.shape[1]!, outFeatures: b.shape[0]!, a: a.data, b: b.data },
-      scale: scaleOf(config, module, rank),
-    });
+    const parameter = parameterOf.get(module);
+    if (parameter !== undefined) {
+      const updates = splitExperts(parameter, { a, b }, { config, scaleOf: (name, of) => scaleOf(config, name, of) });
+      for (const [expert, update] of updates.entries()) modules.set(expertName(parameter, expert), update);
+      parameters.set(parameter, updates.length);
+    } else
+      modules.set(module, {
+        ...{ rank, inFeatures: a.shape[1]!, outFeatures: b.shape[0]!, a: a.data, b: b.data },
+        scale: scaleOf(config, module, rank),
+      });
   }
-  return { name: folder.name, config, modules };
+  return { name: folder.name, config, modules, parameters };
 }
 
 function checkKind(name: string, config: JsonObject): void {

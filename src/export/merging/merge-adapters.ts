@@ -1,11 +1,14 @@
 /** Several LoRA adapters into one PEFT adapter folder, module by module. */
-import { CheckpointError } from "../../base/errors.ts";
+import { CheckpointError, UnsupportedError } from "../../base/errors.ts";
 import type { FileContent } from "../../base/folder-shelf.ts";
 import type { Random } from "../../base/random.ts";
+import type { ParameterData } from "../../methods/method.ts";
 import { bytesOf } from "../../models/weights/element-types.ts";
 import { encodeSafetensors, type TensorToWrite } from "../../models/weights/safetensors.ts";
 import type { AdapterMethod } from "./adapter-methods.ts";
-import type { LoraSource, LoraUpdate } from "./lora-source.ts";
+import { joinUpdates } from "./lora-parameters.ts";
+import type { LoraSource } from "./lora-source.ts";
+import type { LoraUpdate } from "./lora-update.ts";
 
 export interface MergeAdaptersOptions {
   readonly sources: readonly LoraSource[];
@@ -17,7 +20,7 @@ export interface MergeAdaptersOptions {
   randomFor(module: string): Random;
 }
 
-/** A module that only some adapters have is merged from those. @throws CheckpointError if the adapters belong to different bases */
+/** A module that only some adapters have is merged from those, an expert by itself. @throws CheckpointError if the adapters belong to different bases */
 export function mergeAdapters({ sources, weights, method, config, randomFor }: MergeAdaptersOptions): Map<string, LoraUpdate> {
   checkShapes(sources);
   const largestRank = Math.max(...sources.flatMap(({ modules }) => [...modules.values()].map(({ rank }) => rank)));
@@ -34,12 +37,18 @@ export function mergeAdapters({ sources, weights, method, config, randomFor }: M
 function checkShapes(sources: readonly LoraSource[]): void {
   const problems: string[] = [];
   const seen = new Map<string, { source: string; shape: string }>();
-  for (const { name: source, modules } of sources) {
+  checkNames(sources);
+  for (const { name: source, modules, parameters } of sources) {
     for (const [module, { outFeatures, inFeatures }] of modules) {
       const shape = `[${outFeatures}, ${inFeatures}]`;
       const before = seen.get(module);
       if (!before) seen.set(module, { source, shape });
       else if (before.shape !== shape) problems.push(`${module} is ${before.shape} in ${before.source}, ${shape} in ${source}`);
+    }
+    for (const [parameter, experts] of parameters) {
+      const other = sources.find((of) => of.parameters.has(parameter))!;
+      const before = other.parameters.get(parameter);
+      if (before !== experts) problems.push(`${parameter} has ${before} experts in ${other.name}, ${experts} in ${source}`);
     }
   }
   if (problems.length === 0) return;
@@ -49,26 +58,38 @@ function checkShapes(sources: readonly LoraSource[]): void {
   );
 }
 
+/** @throws UnsupportedError if experts stand under different names, so that they would not meet */
+function checkNames(sources: readonly LoraSource[]): void {
+  const older = sources.find(({ modules }) => [...modules.keys()].some((name) => /\.experts\.\d+\./.test(name)));
+  const newer = sources.find(({ parameters }) => parameters.size > 0);
+  if (older && newer)
+    throw new UnsupportedError(
+      `${older.name} names every expert by itself, as transformers 4 does, and ${newer.name} adapts parameters (target_parameters ${JSON.stringify(newer.config.target_parameters)}). Write the first one anew with: tunesmith export <base> <folder> --adapter ${older.name} --format peft`,
+    );
+}
+
 /**
  * adapter_config.json and adapter_model.safetensors. The config is the first source's with the new ranks and every scale one.
  * Differs from PEFT: it keeps use_rslora, under which the merged adapter would act sqrt(rank) times too strong.
  */
 export function encodeMergedAdapter(merged: ReadonlyMap<string, LoraUpdate>, sources: readonly LoraSource[]): Record<string, FileContent> {
-  const rank = Math.max(...[...merged.values()].map((update) => update.rank));
-  const others = Object.fromEntries(
-    [...merged].filter(([, update]) => update.rank !== rank).map(([module, update]) => [pathInBase(module), update.rank]),
-  );
+  const parameters = new Map(sources.flatMap((source) => [...source.parameters]));
+  const { factors, ranks, layers } = joinUpdates(merged, parameters);
+  const rank = Math.max(...ranks.values());
+  const others = Object.fromEntries([...ranks].filter(([, of]) => of !== rank).map(([path, of]) => [pathInBase(path), of]));
   const config = {
     ...sources[0]!.config,
     ...{ r: rank, lora_alpha: rank, rank_pattern: others, alpha_pattern: others },
     ...{ use_rslora: false, init_lora_weights: true, inference_mode: true },
-    ...{ target_modules: targetModules(merged, sources), exclude_modules: null, layers_to_transform: null, layers_pattern: null },
+    ...{ target_modules: targetModules(layers, sources), exclude_modules: null, layers_to_transform: null, layers_pattern: null },
+    // PEFT takes no dropout beside parameters.
+    ...(parameters.size > 0 && { target_parameters: targetParameters(sources), lora_dropout: 0 }),
   };
+  const written = ({ shape, data }: ParameterData): TensorToWrite => ({ dtype: "F32", shape, read: async () => bytesOf(data) });
   const tensors = new Map<string, TensorToWrite>();
-  for (const [module, update] of merged) {
-    const { a, b, inFeatures, outFeatures } = update;
-    tensors.set(`${module}.lora_A.weight`, { dtype: "F32", shape: [update.rank, inFeatures], read: async () => bytesOf(a) });
-    tensors.set(`${module}.lora_B.weight`, { dtype: "F32", shape: [outFeatures, update.rank], read: async () => bytesOf(b) });
+  for (const [module, { a, b }] of [...factors].sort(([one], [other]) => (one < other ? -1 : 1))) {
+    tensors.set(`${module}.lora_A.weight`, written(a));
+    tensors.set(`${module}.lora_B.weight`, written(b));
   }
   return { "adapter_config.json": `${JSON.stringify(config, null, 2)}\n`, "adapter_model.safetensors": encodeSafetensors(tensors) };
 }
@@ -76,11 +97,14 @@ export function encodeMergedAdapter(merged: ReadonlyMap<string, LoraUpdate>, sou
 const pathInBase = (module: string): string => module.replace(/^base_model\.model\./, "");
 
 /** The union of the lists of names; whole paths where a source chose its modules in another way (a pattern, single layers). */
-function targetModules(merged: ReadonlyMap<string, LoraUpdate>, sources: readonly LoraSource[]): string[] {
+function targetModules(modules: readonly string[], sources: readonly LoraSource[]): string[] {
   const plain = sources.every(
     ({ config }) =>
       Array.isArray(config.target_modules) && !config.exclude_modules && !config.layers_to_transform && !config.layers_pattern,
   );
-  if (!plain) return [...merged.keys()].map(pathInBase);
+  if (!plain) return modules.map(pathInBase);
   return [...new Set(sources.flatMap(({ config }) => config.target_modules as string[]))].sort();
 }
+
+const targetParameters = (sources: readonly LoraSource[]): string[] =>
+  [...new Set(sources.flatMap(({ config }) => (config.target_parameters ?? []) as string[]))].sort();

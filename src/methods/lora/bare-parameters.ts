@@ -62,8 +62,8 @@ function largestRank(layers: readonly AdaptedLinear[]): number {
   return Math.max(...ranks.values());
 }
 
-/** PEFT wraps a module once for each of its parameters; the last one is outermost. */
-function moduleInFile(name: string, names: readonly string[]): string {
+/** PEFT wraps a module once for each of its parameters; the last one is outermost. @param names of all parameters that are adapted, in order */
+export function moduleInFile(name: string, names: readonly string[]): string {
   const parent = name.slice(0, name.lastIndexOf("."));
   const siblings = names.filter((other) => other.slice(0, other.lastIndexOf(".")) === parent);
   return parent + ".base_layer".repeat(siblings.length - 1 - siblings.indexOf(name));

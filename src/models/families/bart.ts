@@ -41,7 +41,10 @@ export const bart = {
       ...stack("decoder"),
       ...{ modelType: "bart", vocabSize: V, tieWordEmbeddings: true },
       encoder: stack("encoder"),
-      labelHeads: { "sequence-classification": documentHead({ shifted }), "question-answering": shiftedAnswerHead({ shifted }) },
+      labelHeads: {
+        "sequence-classification": documentHead({ shifted, dropout: config.dropout("classifier_dropout", 0) }),
+        "question-answering": shiftedAnswerHead({ shifted }),
+      },
       head: (_, rows) => ({
         ...{ features: rows, vocabulary: wordEmbeddings(shared) },
         ...((file?.holds(bias.name) ?? false) && { bias }),

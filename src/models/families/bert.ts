@@ -2,7 +2,7 @@
 import { tanh } from "../../tensor/ops/index.ts";
 import { ConfigReader } from "../config-reader.ts";
 import { activations } from "../layers/activations.ts";
-import { encoderLabelHeads } from "../layers/encoder-heads.ts";
+import { type EncoderHeadsOptions, encoderLabelHeads } from "../layers/encoder-heads.ts";
 import { createPostNormEncoder, type PostNormNames } from "../layers/post-norm-encoder.ts";
 import type { ModelFamily } from "../model.ts";
 
@@ -29,17 +29,29 @@ export function readBertConfig(config: ConfigReader) {
   };
 }
 
+/** Of the heads for labels; transformers' class for answers has none. */
+export function readBertDropout(config: ConfigReader): EncoderHeadsOptions["dropout"] {
+  const dropout = config.dropout("classifier_dropout", config.dropout("hidden_dropout_prob", 0.1));
+  return { "sequence-classification": dropout, "multiple-choice": dropout, "token-classification": dropout };
+}
+
 export const bert = {
   name: "bert",
   summary: "BERT (encoder)",
-  create: (raw) =>
-    createPostNormEncoder({
-      ...readBertConfig(new ConfigReader(raw)),
+  create(raw) {
+    const config = new ConfigReader(raw);
+    return createPostNormEncoder({
+      ...readBertConfig(config),
       ...{ modelType: "bert", firstPosition: 0 },
       names: {
         ...{ embeddings: "bert.embeddings", blocks: "bert.encoder.layer", block: bertBlock },
-        head: { dense: "cls.predictions.transform.dense", norm: "cls.predictions.transform.LayerNorm", bias: "cls.predictions.bias" },
+        head: {
+          ...{ dense: "cls.predictions.transform.dense", norm: "cls.predictions.transform.LayerNorm", bias: "cls.predictions.bias" },
+          ...{ decoder: "cls.predictions.decoder", modules: ["cls"] },
+        },
       },
-      labelHeads: ({ dense }) => encoderLabelHeads({ pool: (build, rows) => tanh(dense(build, "bert.pooler.dense", rows)) }),
-    }),
+      labelHeads: ({ dense }) =>
+        encoderLabelHeads({ pool: (build, rows) => tanh(dense(build, "bert.pooler.dense", rows)), dropout: readBertDropout(config) }),
+    });
+  },
 } as const satisfies ModelFamily;

@@ -13,6 +13,7 @@ export const distilbert = {
   create(raw) {
     const config = new ConfigReader(raw);
     const hiddenSize = config.positiveInteger("dim");
+    const ofDocuments = config.dropout("seq_classif_dropout", 0.2);
     return createPostNormEncoder({
       ...{ modelType: "distilbert", firstPosition: 0, tokenTypes: 0, epsilon: 1e-12, hiddenSize },
       vocabSize: config.positiveInteger("vocab_size"),
@@ -27,12 +28,20 @@ export const distilbert = {
           ...{ query: "attention.q_lin", key: "attention.k_lin", value: "attention.v_lin", output: "attention.out_lin" },
           ...{ attentionNorm: "sa_layer_norm", up: "ffn.lin1", down: "ffn.lin2", outputNorm: "output_layer_norm" },
         },
-        head: { dense: "vocab_transform", norm: "vocab_layer_norm", bias: "vocab_projector.bias" },
+        head: {
+          ...{ dense: "vocab_transform", norm: "vocab_layer_norm", bias: "vocab_projector.bias", decoder: "vocab_projector" },
+          modules: ["vocab_transform", "vocab_layer_norm", "vocab_projector"],
+        },
       },
       labelHeads: () =>
         encoderLabelHeads({
           pool: (build, rows) => relu(headLinear(build, { name: "pre_classifier", input: rows, outFeatures: hiddenSize })),
           poolModules: ["pre_classifier"],
+          dropout: {
+            ...{ "sequence-classification": ofDocuments, "multiple-choice": ofDocuments },
+            "token-classification": config.dropout("dropout", 0.1),
+            "question-answering": config.dropout("qa_dropout", 0.1),
+          },
         }),
     });
   },

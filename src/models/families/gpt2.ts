@@ -8,7 +8,7 @@ import { add, layerNorm, split } from "../../tensor/ops/index.ts";
 import { ConfigReader } from "../config-reader.ts";
 import { readActivation } from "../layers/activations.ts";
 import { attention } from "../layers/attention.ts";
-import { answerHead, decoderLabelHeads } from "../layers/label-heads.ts";
+import { answerHead, decoderLabelHeads, readTokenDropout } from "../layers/label-heads.ts";
 import type { BlockOutput, ModelFamily } from "../model.ts";
 import type { SegmentBuilder } from "../segment-builder.ts";
 
@@ -80,7 +80,7 @@ export const gpt2 = {
         return { features: finalNorm(build, rows), vocabulary: { name, shape: [V, C], kind: "embedding" } };
       },
       labelHeads: {
-        ...decoderLabelHeads({ finalNorm, tokenModule: "classifier" }),
+        ...decoderLabelHeads({ finalNorm, tokenModule: "classifier", tokenDropout: readTokenDropout(config) }),
         "question-answering": answerHead(finalNorm),
       },
     };

@@ -77,7 +77,7 @@ export const gptNeox = {
         vocabulary: { name: tieWordEmbeddings ? "gpt_neox.embed_in.weight" : "embed_out.weight", shape: [V, C], kind: "embedding" },
       }),
       labelHeads: {
-        ...decoderLabelHeads({ finalNorm, tokenModule: "classifier" }),
+        ...decoderLabelHeads({ finalNorm, tokenModule: "classifier", tokenDropout: config.dropout("classifier_dropout", 0.1) }),
         "question-answering": answerHead(finalNorm),
       },
     };

@@ -30,6 +30,7 @@ export const modernbert = {
     const activate = readActivation(config, "hidden_activation", "gelu");
     const activateHead = readActivation(config, "classifier_activation", "gelu");
     const pools = config.requireOneOf("classifier_pooling", ["cls", "mean"], "cls") === "cls" ? "first" : "mean";
+    const dropout = config.dropout("classifier_dropout", 0);
     const D = C / numHeads;
     const sizes = { headDim: D, maxPositionEmbeddings };
     const whole = readRotary(rotaryOf(config, "full_attention"), { ...sizes, ropeTheta: 160_000 });
@@ -70,7 +71,8 @@ export const modernbert = {
       norm(build, "head.norm", activateHead(build.linear({ name: "head.dense", input: rows, outFeatures: C, bias: headBias! })));
     const labelled = (read: LabelHead["pools"]): LabelHead => ({
       ...{ pools: read, modules: ["classifier"], rows: finalNorm },
-      build: (build, rows, outFeatures) => headLinear(build, { name: "classifier", input: prediction(build, rows), outFeatures }),
+      build: (build, rows, outFeatures) =>
+        headLinear(build, { name: "classifier", input: build.dropout(prediction(build, rows), dropout), outFeatures }),
     });
 
     return {
@@ -97,6 +99,10 @@ export const modernbert = {
         vocabulary: tieWordEmbeddings ? tokenEmbeddings : { ...tokenEmbeddings, name: "decoder.weight" },
         ...(config.boolean("decoder_bias", true) && { bias: { name: "decoder.bias", shape: [V], kind: "bias" } }),
       }),
+      wordHead: {
+        modules: ["head", "decoder"],
+        shared: tieWordEmbeddings ? { "decoder.weight": tokenEmbeddings.name } : {},
+      },
       labelHeads: {
         "sequence-classification": labelled(pools),
         "multiple-choice": labelled(pools),

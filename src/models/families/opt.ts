@@ -99,7 +99,7 @@ export const opt = {
       },
       head: (build, rows) => ({ features: finished(build, rows), vocabulary }),
       labelHeads: {
-        ...decoderLabelHeads({ finalNorm: finished, tokenModule: "classifier" }),
+        ...decoderLabelHeads({ finalNorm: finished, tokenModule: "classifier", tokenDropout: 0 }),
         "question-answering": answerHead(finished),
       },
     };

@@ -61,6 +61,7 @@ export function createT5(config: ConfigReader, modelType: string, file?: Checkpo
   const numLayers = config.positiveInteger("num_layers");
   const numDecoderLayers = config.positiveInteger("num_decoder_layers", numLayers);
   const shifted = { start: config.tokenId("decoder_start_token_id", 0), end: config.tokenId("eos_token_id", 1) };
+  const dropout = config.dropout("classifier_dropout", 0);
   const finalNorm =
     (base: Base) =>
     (build: SegmentBuilder, rows: Value): Value =>
@@ -82,10 +83,10 @@ export function createT5(config: ConfigReader, modelType: string, file?: Checkpo
     ...both(""),
     ...{ modelType, vocabSize: V, tieWordEmbeddings },
     labelHeads: {
-      "sequence-classification": documentHead({ shifted, rows: finalNorm("transformer."), body: both("transformer.") }),
+      "sequence-classification": documentHead({ shifted, dropout, rows: finalNorm("transformer."), body: both("transformer.") }),
       "token-classification": {
         ...{ pools: "all", modules: ["classifier"], body: { ...encoder("transformer."), head: head("transformer.") } },
-        build: (build, input, outFeatures) => headLinear(build, { name: "classifier", input, outFeatures }),
+        build: (build, rows, outFeatures) => headLinear(build, { name: "classifier", input: build.dropout(rows, dropout), outFeatures }),
       },
       "question-answering": shiftedAnswerHead({ shifted, rows: finalNorm("") }),
     },

@@ -10,14 +10,16 @@ import { answerHead, headLinear } from "./label-heads.ts";
 
 export interface DocumentHeadOptions extends Pick<LabelHead, "rows" | "body"> {
   readonly shifted: ShiftedDocument;
+  /** On the inputs of both layers while training. */
+  readonly dropout: number;
 }
 
 /** Two layers with tanh between, as wide as the model. */
-export const documentHead = ({ shifted, ...options }: DocumentHeadOptions): LabelHead => ({
+export const documentHead = ({ shifted, dropout, ...options }: DocumentHeadOptions): LabelHead => ({
   ...{ pools: "last", modules: ["classification_head"], shifted, ...options },
   build(build, input, numLabels) {
     const dense = (build: SegmentBuilder, part: string, { x, outFeatures }: { x: Value; outFeatures: number }): Value =>
-      headLinear(build, { name: `classification_head.${part}`, input: x, outFeatures });
+      headLinear(build, { name: `classification_head.${part}`, input: build.dropout(x, dropout), outFeatures });
     const inner = tanh(dense(build, "dense", { x: input, outFeatures: Number(input.shape.at(-1)) }));
     return dense(build, "out_proj", { x: inner, outFeatures: numLabels });
   },

@@ -10,7 +10,7 @@ import type { BlockInput, BlockOutput, HeadOutput, LabelledBody, MaskKind, Model
 import type { SegmentBuilder } from "../segment-builder.ts";
 import { type Activation, readActivation } from "./activations.ts";
 import { attention } from "./attention.ts";
-import { answerHead, decoderLabelHeads } from "./label-heads.ts";
+import { answerHead, decoderLabelHeads, readTokenDropout } from "./label-heads.ts";
 import { type RotaryConfig, readRotary } from "./rotary.ts";
 
 export interface GatedDecoderConfig {
@@ -45,6 +45,8 @@ export interface GatedDecoderConfig {
   readonly logitFactor: number;
   /** Sliding window by layer; undefined sees everything. */
   slidingWindow(layer: number): number | undefined;
+  /** Of the head for labels of tokens. */
+  readonly tokenDropout: number;
   /** What the model is called inside transformers' class for answers; there is no such class where absent. */
   readonly answersWith?: "model" | "transformer";
   /** Undefined in layers without positions (SmolLM3). */
@@ -97,6 +99,7 @@ export function readGatedDecoderConfig(config: ConfigReader, modelType: string):
     activation: readActivation(config, "hidden_act", "silu"),
     norms: { beforeAttention: "input_layernorm", beforeMlp: "post_attention_layernorm" },
     normsAddOne: false,
+    tokenDropout: readTokenDropout(config),
     queryKeyNorm: "none",
     attentionScale: headDim ** -0.5,
     ...{ embeddingFactor: 1, residualFactor: 1, logitFactor: 1 },
@@ -199,7 +202,7 @@ export function createGatedDecoder(config: GatedDecoderConfig): Model {
     ...config,
     ...named("model"),
     labelHeads: {
-      ...decoderLabelHeads({ finalNorm: finalNorm("model"), tokenModule: "score" }),
+      ...decoderLabelHeads({ finalNorm: finalNorm("model"), tokenModule: "score", tokenDropout: config.tokenDropout }),
       ...(answersWith && {
         "question-answering": { ...answerHead(finalNorm(answersWith)), ...(answersWith !== "model" && { body: named(answersWith) }) },
       }),

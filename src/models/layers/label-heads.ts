@@ -1,6 +1,7 @@
 /** What the label heads of many families are made of. */
 import type { Value } from "../../tensor/graph.ts";
 import { add, matmul } from "../../tensor/ops/index.ts";
+import type { ConfigReader } from "../config-reader.ts";
 import type { LabelHead, Model } from "../model.ts";
 import type { SegmentBuilder } from "../segment-builder.ts";
 
@@ -25,10 +26,12 @@ export interface DecoderHeadsOptions {
   finalNorm(build: SegmentBuilder, rows: Value): Value;
   /** What transformers calls the layer that labels tokens. */
   readonly tokenModule: "score" | "classifier";
+  /** On the input of that layer while training. */
+  readonly tokenDropout: number;
 }
 
 /** The heads that transformers gives decoders: a document is labelled at its last token, since only that one has seen all others. */
-export const decoderLabelHeads = ({ finalNorm, tokenModule }: DecoderHeadsOptions): NonNullable<Model["labelHeads"]> => ({
+export const decoderLabelHeads = ({ finalNorm, tokenModule, tokenDropout }: DecoderHeadsOptions): NonNullable<Model["labelHeads"]> => ({
   "sequence-classification": {
     pools: "last",
     modules: ["score"],
@@ -39,10 +42,14 @@ export const decoderLabelHeads = ({ finalNorm, tokenModule }: DecoderHeadsOption
     pools: "all",
     modules: [tokenModule],
     rows: finalNorm,
-    build: (build, input, outFeatures) => headLinear(build, { name: tokenModule, input, outFeatures }),
+    build: (build, rows, outFeatures) => headLinear(build, { name: tokenModule, input: build.dropout(rows, tokenDropout), outFeatures }),
   },
   "sentence-embeddings": embeddingHead(finalNorm),
 });
+
+/** The dropout of decoders' heads for tokens, as transformers finds it. */
+export const readTokenDropout = (config: ConfigReader): number =>
+  config.dropout("classifier_dropout", config.dropout("hidden_dropout", 0.1));
 
 /** The head that transformers gives some decoders for answers in a text: two numbers for each token. @param finalNorm the norm behind the last block, where the blocks do not end with it */
 export const answerHead = (finalNorm?: LabelHead["rows"]): LabelHead => ({

@@ -34,7 +34,8 @@ export interface PostNormNames {
   /** Of the blocks, without the number. */
   readonly blocks: string;
   readonly block: Readonly<Record<"query" | "key" | "value" | "output" | "attentionNorm" | "up" | "down" | "outputNorm", string>>;
-  readonly head: Readonly<Record<"dense" | "norm" | "bias", string>>;
+  /** Beside the tensors that we read: all `modules`, and what transformers calls the layer that shares the word embeddings, `decoder`. */
+  readonly head: Readonly<Record<"dense" | "norm" | "bias" | "decoder", string>> & { readonly modules: readonly string[] };
 }
 
 /** What heads are written with. */
@@ -97,6 +98,13 @@ export function createPostNormEncoder(config: PostNormEncoderConfig): Model {
         vocabulary: wordEmbeddings,
         bias: { name: names.head.bias, shape: [V], kind: "bias" },
       };
+    },
+    wordHead: {
+      modules: names.head.modules,
+      shared: {
+        [`${names.head.decoder}.weight`]: wordEmbeddings.name,
+        ...(names.head.bias !== `${names.head.decoder}.bias` && { [`${names.head.decoder}.bias`]: names.head.bias }),
+      },
     },
     labelHeads: config.labelHeads({ dense }),
   };

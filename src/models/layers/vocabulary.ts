@@ -1,7 +1,7 @@
 /** Logits over a whole vocabulary, and what cross-entropy needs of them. */
 
 import type { Value } from "../../tensor/graph.ts";
-import { add, concat, logSumExp, matmul, projectedLogSumExp, reduceMax, reshape, stopGradient } from "../../tensor/ops/index.ts";
+import { add, concat, logSumExp, projectedLogSumExp, reduceMax, reshape, stopGradient } from "../../tensor/ops/index.ts";
 import { sizeOf } from "../../tensor/shape.ts";
 import type { HeadOutput } from "../model.ts";
 import type { ParameterSpec, SegmentBuilder } from "../segment-builder.ts";
@@ -12,7 +12,7 @@ const pieceRows = 4096;
 
 /** [N, V]. */
 export function logitsOf({ features, vocabulary, bias, softCap }: HeadOutput, build: SegmentBuilder): Value {
-  const logits = matmul(features, build.parameter(vocabulary), { transposeB: true });
+  const logits = build.product(features, vocabulary);
   return softCapped(bias ? add(logits, biasOf(bias, build)) : logits, softCap);
 }
 
@@ -41,7 +41,10 @@ export function sumOverVocabulary(head: HeadOutput, build: SegmentBuilder, most 
     const logits = logitsOf(head, build);
     return { normaliser: logSumExp(logits), largest: stopGradient(reduceMax(logits, [-1])) };
   }
-  const sums = pieces.map((piece) => projectedLogSumExp(features, piece, { softCap }));
+  const sums = pieces.map(
+    ({ storage, stored, shape }) =>
+      storage.vocabulary?.sums(features, stored, { softCap }) ?? projectedLogSumExp(features, storage.decode(stored, shape), { softCap }),
+  );
   const columns = (values: readonly Value[]): Value =>
     concat(
       values.map((value) => reshape(value, [...value.shape, 1])),

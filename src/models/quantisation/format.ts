@@ -6,9 +6,11 @@ import type { ParameterStorage, StoredTensors } from "../storage.ts";
 
 /** An option of every format. */
 export const embeddings = z
-  .enum(["bfloat16", "checkpoint"])
+  .enum(["bfloat16", "checkpoint", "int8"])
   .default("bfloat16")
-  .describe("How embeddings and head, which are not quantised, are held: in half of float32's memory, or as the checkpoint has them.");
+  .describe(
+    "How embeddings and head are held: in half of float32's memory, as the checkpoint has them, or row by row in 8-bit integers, where `compute: int8` multiplies the head in integers too.",
+  );
 
 export interface QuantisedStorage extends ParameterStorage {
   /** @param weight in the parameter's own shape and layout

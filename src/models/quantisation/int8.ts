@@ -1,24 +1,47 @@
 /**
  * LLM.int8(): every row of a weight scaled to -127..127. Dettmers et al. 2022, https://arxiv.org/abs/2208.07339.
- * Codes and scales are those of bitsandbytes, which rounds weights to float16 first. Differs: activations stay in float32,
- * so no outlier columns have to be taken out.
+ * Codes and scales are those of bitsandbytes, which rounds weights to float16 first. Differs: with `compute: float32` activations are
+ * not rounded, so no outlier columns have to be taken out; with `compute: int8` they are, and so are gradients, as SwitchBack does
+ * (Wortsman et al. 2023, https://arxiv.org/abs/2304.13013), and outlier columns are rounded with the others.
  */
 import { z } from "zod";
 import { float16ToFloat32, float32ToFloat16 } from "../../base/half.ts";
-import { cast, mul, transpose } from "../../tensor/ops/index.ts";
+import { roundHalfToEven } from "../../base/round-half-to-even.ts";
+import type { Value } from "../../tensor/graph.ts";
+import { cast, gather, matmulInt8, mul, projectedLogSumExp, reshape, roundRows, transpose } from "../../tensor/ops/index.ts";
 import { largestMagnitude } from "./blockwise.ts";
 import { defineFormat, embeddings, outIn, turned } from "./format.ts";
 
 const largest = 127;
+
+const configSchema = z.strictObject({
+  format: z.literal("int8"),
+  compute: z
+    .enum(["float32", "int8"])
+    .default("float32")
+    .describe(
+      "float32 decodes the weights for each product. int8 multiplies integers, which is two to three times as fast on the CPU: what a layer reads, and the gradient of what it gives, are rounded to 8 bits row by row.",
+    ),
+  embeddings,
+});
+
+/** Records of before there was a choice name no way to compute. */
+export interface Int8Config {
+  readonly format: "int8";
+  readonly compute?: "float32" | "int8" | undefined;
+}
+
+/** What one code of each row stands for, [out]. */
+const steps = (scales: Value): Value => mul(reshape(scales, [scales.shape[0]!]), 1 / largest);
 
 export const int8 = defineFormat({
   name: "int8",
   bits: 8,
   summary: "8-bit integers with one scale for each output: a quarter of the memory of float32 weights, nearly their precision.",
   paper: "https://arxiv.org/abs/2208.07339",
-  configSchema: z.strictObject({ format: z.literal("int8"), embeddings }),
+  configSchema,
 
-  storage: (_config: { readonly format: "int8" }, layout) => ({
+  storage: ({ compute }: Int8Config, layout) => ({
     isQuantised: true,
 
     types(shape) {
@@ -31,6 +54,19 @@ export const int8 = defineFormat({
       return layout === "out-in" ? weight : transpose(weight, [1, 0]);
     },
 
+    holdsRows: layout === "out-in",
+
+    rows: ({ tensor, companions }, indices) =>
+      mul(cast(gather(tensor, indices), "float32"), mul(gather(companions!.SCB!, indices), 1 / largest)),
+
+    ...(compute === "int8" && {
+      product: (x, { tensor, companions }) => matmulInt8(x, tensor, { transposeB: true, scales: steps(companions!.SCB!) }),
+      vocabulary: {
+        asRead: roundRows,
+        sums: (x, { tensor, companions }, options) => projectedLogSumExp(x, tensor, { ...options, scales: steps(companions!.SCB!) }),
+      },
+    }),
+
     quantise(weight, shape) {
       const [out, inner] = outIn(shape, layout);
       const matrix = float16ToFloat32(float32ToFloat16(layout === "out-in" ? weight : turned(weight, shape[1]!)));
@@ -41,7 +77,7 @@ export const int8 = defineFormat({
         const absmax = largestMagnitude(values);
         scales[row] = absmax;
         const factor = absmax === 0 ? 0 : Math.fround(largest * Math.fround(1 / absmax));
-        for (let i = 0; i < inner; i++) codes[row * inner + i] = roundHalfEven(Math.fround(values[i]! * factor));
+        for (let i = 0; i < inner; i++) codes[row * inner + i] = roundHalfToEven(Math.fround(values[i]! * factor));
       }
       return {
         tensor: { dtype: "int8", dims: [out, inner], data: codes },
@@ -58,8 +94,3 @@ export const int8 = defineFormat({
     },
   }),
 });
-
-function roundHalfEven(x: number): number {
-  const rounded = Math.round(x);
-  return Math.abs(x % 1) === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
-}

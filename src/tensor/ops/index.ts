@@ -9,6 +9,7 @@ export { add, div, maximum, mul, sub } from "./elementwise-binary.ts";
 export { erf, exp, gelu, log, neg, reciprocal, relu, sigmoid, silu, sqrt, stopGradient, tanh } from "./elementwise-unary.ts";
 export { gather, scatterAddRows } from "./gather.ts";
 export { matmul } from "./matmul.ts";
+export { matmulInt8, roundRows } from "./matmul-int8.ts";
 export { layerNorm, rmsNorm } from "./normalisation.ts";
 export { projectedLogSumExp } from "./projected-log-sum-exp.ts";
 export { randomUniform } from "./random-uniform.ts";

@@ -23,6 +23,7 @@ import {
 } from "./elementwise-unary.ts";
 import { gatherOp, scatterAddRowsOp } from "./gather.ts";
 import { matmulOp } from "./matmul.ts";
+import { matmulInt8Op, roundRowsOp } from "./matmul-int8.ts";
 import { layerNormOp, rmsNormOp } from "./normalisation.ts";
 import { projectedLogSumExpOp } from "./projected-log-sum-exp.ts";
 import { randomUniformOp } from "./random-uniform.ts";
@@ -41,7 +42,7 @@ export const ops = [
   ...[negOp, expOp, logOp, sqrtOp, reciprocalOp, tanhOp, sigmoidOp, erfOp, reluOp, siluOp, geluOp, geluTanhOp, stopGradientOp],
   ...[equalOp, greaterOrEqualOp, lessOp, logicalAndOp, logicalOrOp, whereOp],
   ...[constantOp, zerosOp, rangeOp, castOp, randomUniformOp],
-  ...[matmulOp, reduceSumOp, reduceMeanOp, reduceMaxOp, softmaxOp, logSumExpOp, projectedLogSumExpOp],
+  ...[matmulOp, matmulInt8Op, roundRowsOp, reduceSumOp, reduceMeanOp, reduceMaxOp, softmaxOp, logSumExpOp, projectedLogSumExpOp],
   ...[rmsNormOp, layerNormOp, rotaryEmbeddingOp],
   ...[reshapeOp, transposeOp, concatOp, splitOp, broadcastToOp, gatherOp, scatterAddRowsOp, dequantizeNf4Op],
   ...[topKOp, groupRowsOp, dealRowsOp, collectRowsOp, splitGroupsOp, joinGroupsOp],

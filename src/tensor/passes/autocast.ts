@@ -41,7 +41,7 @@ export const precisionOf = {
 
   ...{ exp: "float", log: "float", sqrt: "float", reciprocal: "float", erf: "float", randomUniform: "float" },
   ...{ reduceSum: "float", reduceMean: "float", reduceMax: "float", softmax: "float", logSumExp: "float", projectedLogSumExp: "float" },
-  ...{ rmsNorm: "float", layerNorm: "float", scatterAddRows: "float", dequantizeNf4: "float" },
+  ...{ rmsNorm: "float", layerNorm: "float", scatterAddRows: "float", dequantizeNf4: "float", matmulInt8: "float", roundRows: "float" },
 } as const satisfies Readonly<Record<(typeof ops)[number]["name"], Precision>>;
 
 /** A copy of the graph with the same inputs, outputs and kept values; of the last, those that are float16 now are kept so. */
