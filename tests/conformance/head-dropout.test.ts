@@ -27,6 +27,7 @@ const { cases } = JSON.parse(readFileSync(`${reference}head-dropout/reference.js
 /** Writes down what a head does. */
 class Recorder extends SegmentBuilder {
   readonly passed: (number | "linear")[] = [];
+  readonly #weights = new Set<string>();
   constructor() {
     super({ prefix: "", hooks: [], isTraining: true, storageOf: () => float32 });
   }
@@ -36,7 +37,9 @@ class Recorder extends SegmentBuilder {
   }
   override parameter(spec: ParameterSpec): Value {
     // BERT's pooler is a part of the model there.
-    if (spec.shape.length === 2 && !spec.name.includes("pooler")) this.passed.push("linear");
+    const isNew = !this.#weights.has(spec.name);
+    if (isNew && spec.shape.length === 2 && !spec.name.includes("pooler")) this.passed.push("linear");
+    this.#weights.add(spec.name);
     return super.parameter(spec);
   }
 }

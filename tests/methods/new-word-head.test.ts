@@ -9,6 +9,7 @@ import { sameToken } from "../../src/data/collators.ts";
 import { type Adapter, encodeAdapter, readAdapter } from "../../src/execution/adapter-files.ts";
 import { createOptimizer } from "../../src/execution/create-optimizer.ts";
 import { type LoadedModel, openModel } from "../../src/execution/loaded-model.ts";
+import type { QuantizationConfig } from "../../src/execution/quantised-base.ts";
 import { SegmentedTrainingEngine } from "../../src/execution/training-engine.ts";
 import { mergedCheckpointFiles } from "../../src/export/merged-checkpoint.ts";
 import type { Method } from "../../src/methods/method.ts";
@@ -34,13 +35,20 @@ const batch = collate(
   sameToken,
 );
 
-async function open(folder: string, by: { method: string; config?: object } | { adapter: Adapter } | object = {}): Promise<LoadedModel> {
-  const named = "method" in by ? by : undefined;
-  const method = (methods as readonly Method[]).find(({ name }) => name === named?.method);
+interface Opening {
+  readonly method?: string;
+  readonly config?: object;
+  readonly adapter?: Adapter;
+  readonly quantization?: QuantizationConfig;
+}
+
+async function open(folder: string, by: Opening = {}): Promise<LoadedModel> {
+  const method = (methods as readonly Method[]).find(({ name }) => name === by.method);
   return openModel({
     ...{ folder: openFolder(folder), backend, task, seed: 3 },
-    ...(method && { method: { method, config: method.configSchema.parse({ name: method.name, ...named?.config }) } }),
-    ...("adapter" in by && { adapter: by.adapter }),
+    ...(method && { method: { method, config: method.configSchema.parse({ name: method.name, ...by.config }) } }),
+    ...(by.adapter && { adapter: by.adapter }),
+    ...(by.quantization && { quantization: by.quantization }),
   });
 }
 
@@ -171,6 +179,19 @@ describe.each(bareEncoders)("a bare %s", (family) => {
     expect(again.fresh).toEqual([]);
     expect(again.model.newModules).toBeUndefined();
     expect(Math.abs((await lossOf(again)) - after)).toBeLessThan(1e-4);
+  });
+
+  it("stays in floating point on a quantised base, and comes back to it", async () => {
+    const base = await writeBareEncoder(newFolder(), family);
+    const quantization = { format: "nf4", doubleQuantization: false, blockSize: 64, embeddings: "bfloat16" } as const;
+    const tuned = await open(base, { method: "lora", config: { rank: 2 }, quantization });
+    expect(fresh.filter((name) => tuned.store.parameters.get(name)!.storage.isQuantised)).toEqual([]);
+    expect([...tuned.store.parameters.values()].some(({ storage }) => storage.isQuantised)).toBe(true);
+    const { before, after } = await train(tuned);
+    expect(after).toBeLessThan(before);
+    const again = await open(base, { adapter: await readAdapter(openFolder(await adapterOf(tuned, base))) });
+    expect(again.base.quantization).toEqual(quantization);
+    expect(await lossOf(again)).toBe(after);
   });
 
   it("a head of which a part is there is damaged", async () => {
