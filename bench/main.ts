@@ -98,6 +98,7 @@ if (peer) {
 row("LoRA step, activation checkpointing", ours(step({ activationCheckpointing: "block" })));
 row("full fine-tuning", ours(step({ method: "full", steps: 2 })));
 row("generation with the cache", ours({ kind: "generate", weights: "float32", tokens: 32 }));
+row("generation, int8 base computed in int8", ours({ kind: "generate", weights: "float32", quantization: integers, tokens: 32 }));
 if (peer) row("Python, generation", theirs(["--generate", "32", "--threads", String(cpus().length)]));
 
 console.log("\nHow cost grows (LoRA, float32)");

@@ -21,7 +21,7 @@ const job = JSON.parse(process.argv[2]!) as
       steps: number;
       activationCheckpointing: "none" | "block";
     }
-  | { kind: "generate"; weights: BenchOptions["weights"]; tokens: number };
+  | { kind: "generate"; weights: BenchOptions["weights"]; quantization?: BenchOptions["quantization"]; tokens: number };
 
 const print = (result: object): void =>
   console.log(JSON.stringify({ ...result, peakMemoryMb: (process.resourceUsage().maxRSS * 1024) / 1e6 }));
@@ -63,7 +63,8 @@ if (job.kind === "matmul") {
     trainableParameters,
   });
 } else {
-  const { backend, model, store } = await openRandomLlama({ shape: shape135m, method: "lora", weights: job.weights });
+  const { weights, quantization } = job;
+  const { backend, model, store } = await openRandomLlama({ shape: shape135m, method: "lora", weights, quantization });
   const decoder = await createDecoder({ backend, model, method: untouched, store, weights: "packed" });
   await decoder.prepare([{}]);
   await decoder.step([Array.from({ length: 32 }, (_, i) => i)]);

@@ -14,7 +14,7 @@ import {
   type Segment,
   type SegmentContext,
 } from "../models/segments.ts";
-import { float32, namedTensors } from "../models/storage.ts";
+import { float32, namedTensors, type ParameterStorage } from "../models/storage.ts";
 import type { DecoderOptions } from "./decoder.ts";
 import type { LayerKeyValues } from "./key-value-cache.ts";
 import type { EncoderPrograms } from "./source-memory.ts";
@@ -58,12 +58,14 @@ export async function compileDecoding(options: DecoderOptions): Promise<Decoding
     const { pastKey, pastValue } = await (await fed(past, options)).run({});
     front.push({ key: pastKey!, value: pastValue! });
   }
-  const quantised = new Set([...store.parameters.values()].flatMap(({ spec, storage }) => (storage.isQuantised ? [spec.name] : [])));
-  const isPacked = (parameter: string): boolean => weights === "packed" && !quantised.has(parameter);
-  const held = {
-    ...context,
-    options: { ...context.options, storageOf: (name: string) => (isPacked(name) ? float32 : storageOf(name)) },
+  // Codes that would be decoded for each product are better fed than held twice; those that are multiplied as they are, are laid out for it.
+  const isPacked = (parameter: string): boolean => {
+    const { isQuantised, product } = storageOf(parameter);
+    return weights === "packed" && (!isQuantised || product !== undefined);
   };
+  const heldAs = (parameter: string): ParameterStorage =>
+    isPacked(parameter) && !storageOf(parameter).isQuantised ? float32 : storageOf(parameter);
+  const held = { ...context, options: { ...context.options, storageOf: heldAs } };
   const step = weights === "packed" ? layersOf(packedBytes, options) : fedLayers;
   const ranges: LayerRange[] = [];
   for (let from = 0; from < model.numHiddenLayers; from += step) ranges.push({ from, to: Math.min(model.numHiddenLayers, from + step) });
@@ -138,7 +140,7 @@ interface PackedOptions extends DecoderOptions {
   isPacked(parameter: string): boolean;
 }
 
-/** A segment that holds its parameters, but for those that are codes. */
+/** A segment that holds its parameters, but for codes that it decodes. */
 async function packed(segment: Segment, { backend, store, isPacked }: PackedOptions): Promise<Program> {
   const constants = new Map<string, HostTensor>();
   const parameters: Record<string, HostTensor> = {};
@@ -146,8 +148,9 @@ async function packed(segment: Segment, { backend, store, isPacked }: PackedOpti
     const { storage, ...stored } = store.parameters.get(spec.name)!;
     // A copy even of float32: JavaScript does not see what the runtime holds, and collects what the store let go of only where
     // memory of its own is asked for. At 135M parameters the peak is 1,236 MB with copies and 1,445 MB without.
-    if (isPacked(spec.name)) constants.set(local, { dtype: "float32", dims: spec.shape, data: storage.read(stored, spec.shape).slice() });
-    else Object.assign(parameters, namedTensors(local, stored));
+    if (!isPacked(spec.name)) Object.assign(parameters, namedTensors(local, stored));
+    else if (storage.isQuantised) for (const [name, tensor] of Object.entries(namedTensors(local, stored))) constants.set(name, tensor);
+    else constants.set(local, { dtype: "float32", dims: spec.shape, data: storage.read(stored, spec.shape).slice() });
   }
   return bind(segment, await backend.compile(segment.graph, { name: `${segment.name} decoding`, constants }), parameters);
 }

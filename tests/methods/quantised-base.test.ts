@@ -9,6 +9,7 @@ import { untouched } from "../../src/execution/loaded-model.ts";
 import { readParameter } from "../../src/execution/parameter-store.ts";
 import { checkFreezesBase, type QuantizationConfig } from "../../src/execution/quantised-base.ts";
 import { mergedCheckpointFiles } from "../../src/export/merged-checkpoint.ts";
+import { createDecoder } from "../../src/generation/decoder.ts";
 import type { AttachedMethod, Method, MethodTarget } from "../../src/methods/method.ts";
 import { methods } from "../../src/methods/registry.ts";
 import { describeModel } from "../../src/models/segments.ts";
@@ -124,6 +125,22 @@ describe.each([
     const ofTables = "embeddings" in quantization ? ["cast", "gather", "projectedLogSumExp"] : [];
     expect(names).toEqual([...ofTables, "matmulInt8"].sort());
   });
+});
+
+it.each([int8, tables])("writes with %o alike whether codes are fed or laid out for the products", async (quantization) => {
+  const logits = async (weights: "shared" | "packed", compute: "float32" | "int8") => {
+    const opened = await openTinyModel({
+      ...{ folder: `${reference}families/llama`, attach: () => untouched },
+      quantization: { ...quantization, compute },
+    });
+    const decoder = await createDecoder({ ...opened, backend, weights });
+    await decoder.prepare([{}]);
+    return (await decoder.step([[5, 9, 2, 14]]))[0]!;
+  };
+  const [fed, packed, decoded] = [await logits("shared", "int8"), await logits("packed", "int8"), await logits("packed", "float32")];
+  packed.forEach((logit, i) => expect(Math.abs(logit - fed[i]!)).toBeLessThan(1e-5));
+  expect(cosine(packed, decoded)).toBeGreaterThan(0.999);
+  expect([...packed]).not.toEqual([...decoded]);
 });
 
 /** Of the angle between two vectors. */
