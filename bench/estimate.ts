@@ -1,6 +1,6 @@
 /**
  * npx tsx bench/estimate.ts [shape]: what `train --dry-run` predicts, memory and time of a step, beside what a run of its own process
- * then takes. None of these shapes took part in fitting the two constants of runs/estimate.ts.
+ * then takes.
  */
 import { execFileSync } from "node:child_process";
 import { cpus, loadavg } from "node:os";

@@ -58,7 +58,6 @@ if (job.kind === "matmul") {
   const predictedMemoryMb = Object.values(await predictMemory(engine, { store, batch })).reduce((sum, bytes) => sum + bytes, 0) / 1e6;
   print({
     predictedMemoryMb,
-    workingMb: (await engine.workingBytes(batch)) / 1e6,
     bestSeconds: Math.min(...seconds),
     tokensPerSecond: (batchSize * tokens) / Math.min(...seconds),
     trainableParameters,

@@ -28,6 +28,7 @@ import { adamw } from "../src/optimizers/adamw.ts";
 import { openFolder, writeFileAtomic } from "../src/platform/node/files.ts";
 import { loadOnnxRuntime } from "../src/platform/node/onnxruntime.ts";
 import { createQuantisedCache } from "../src/platform/node/quantised-cache.ts";
+import { predictMemory } from "../src/runs/estimate.ts";
 import { randomBatch } from "./random-model.ts";
 import { type BenchShape, shapes } from "./shapes.ts";
 
@@ -59,6 +60,8 @@ interface Measured {
   readonly loadSeconds: number;
   readonly frozenMb: number;
   readonly peakMemoryMb: number;
+  /** What --dry-run would have said. */
+  readonly predictedMemoryMb: number;
 }
 
 /** Normal sizes, cheap values: what they are does not matter to time and memory. */
@@ -120,7 +123,8 @@ async function measure({ shape, folder: path, quantization, activationCheckpoint
     if (step > 1) best = Math.min(best, (performance.now() - began) / 1000);
   }
   const peakMemoryMb = (process.resourceUsage().maxRSS * 1024) / 1e6;
-  return { tokensPerSecond: tokens / best, loadSeconds, frozenMb: store.frozenBytes / 1e6, peakMemoryMb };
+  const predictedMemoryMb = Object.values(await predictMemory(engine, { store, batch })).reduce((sum, bytes) => sum + bytes, 0) / 1e6;
+  return { tokensPerSecond: tokens / best, loadSeconds, frozenMb: store.frozenBytes / 1e6, peakMemoryMb, predictedMemoryMb };
 }
 
 async function main(shape: ShapeName): Promise<void> {
@@ -155,9 +159,9 @@ async function main(shape: ShapeName): Promise<void> {
           }),
         ) as Measured;
       if (name.includes("kept copy")) run(); // makes the copy where it is not there
-      const { tokensPerSecond, loadSeconds, frozenMb, peakMemoryMb } = run();
+      const { tokensPerSecond, loadSeconds, frozenMb, peakMemoryMb, predictedMemoryMb } = run();
       console.log(
-        `${name.padEnd(40)}${tokensPerSecond.toFixed(1).padStart(8)} tok/s  peak ${peakMemoryMb.toFixed(0).padStart(6)} MB  frozen ${frozenMb.toFixed(0).padStart(5)} MB  loaded in ${loadSeconds.toFixed(1)} s`,
+        `${name.padEnd(40)}${tokensPerSecond.toFixed(1).padStart(8)} tok/s  peak ${peakMemoryMb.toFixed(0).padStart(6)} MB (predicted ${predictedMemoryMb.toFixed(0)})  frozen ${frozenMb.toFixed(0).padStart(5)} MB  loaded in ${loadSeconds.toFixed(1)} s`,
       );
     }
   } finally {

@@ -14,7 +14,7 @@ import { GradientsOnDevice } from "./gradients-on-device.ts";
 import { HeadPass, rowsAtOnce } from "./head-pass.ts";
 import { chunksOf, createContexts, type ModelContexts, ModelPass, type ModelPassOptions } from "./model-pass.ts";
 import type { TrainedOptimizer } from "./optimizer-state.ts";
-import { GradientAccumulators, type GradientSink } from "./parameter-gradients.ts";
+import { denseGradientOf, GradientAccumulators, type GradientSink } from "./parameter-gradients.ts";
 import type { ParameterStore } from "./parameter-store.ts";
 import { compileToStay, type PassMemory } from "./pass-memory.ts";
 import { ReferencePass } from "./reference-pass.ts";
@@ -30,6 +30,14 @@ import {
 } from "./training-program.ts";
 import { withVirtualTokens } from "./virtual-tokens.ts";
 import { Workspace } from "./workspace.ts";
+
+/** Memory of graphs while they run. */
+export interface WorkingBytes {
+  /** Of backward graphs, each of which keeps its own from run to run. */
+  readonly kept: number;
+  /** Of the other graph that needs most; they take turns. */
+  readonly passing: number;
+}
 
 export interface TrainingEngineOptions extends ProgramOptions {
   readonly referenceTop?: TopPredictions | undefined;
@@ -153,8 +161,8 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     await gradients.toHost();
   }
 
-  /** Most memory that the compiled graphs need for values between their inputs and outputs; each keeps its own. */
-  async workingBytes(given: Batch): Promise<number> {
+  /** What the compiled graphs need at most for values between their inputs and outputs. */
+  async workingBytes(given: Batch): Promise<WorkingBytes> {
     const { batch } = withVirtualTokens(given, this.#options.model, this.#options.method);
     const chunks = chunksOf(batch);
     const program = await cached(this.#training, keyOf(chunks), () => compileTraining(this.#options, chunks));
@@ -162,7 +170,7 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     const rows = takesAll
       ? batch.targetPositions.length
       : Math.min(batch.targetLabels.length, rowsAtOnce(program.head, this.#options.model.vocabSize));
-    const graphs = new Map<string, number>();
+    const graphs = new Map<string, { readonly bytes: number; readonly keeps: boolean }>();
     const measure = (
       segments: readonly Pick<CompiledSegment, "forwardGraph" | "backward">[],
       sizes: { tokens: number; chunks: number },
@@ -175,14 +183,18 @@ export class SegmentedTrainingEngine implements TrainingEngine {
       for (const { forwardGraph, backward } of segments) {
         for (const graph of [forwardGraph, backward?.graph]) {
           if (!graph || graphs.has(printGraph(graph))) continue;
-          graphs.set(printGraph(graph), peakIntermediateBytes({ graph, bindings, held: () => forwardGraph !== program.head.forwardGraph }));
+          // What the blocks give has slots; of what the head gives only gradients of parameters have a place.
+          const held = (output: string): boolean => forwardGraph !== program.head.forwardGraph || denseGradientOf(output) !== undefined;
+          const bytes = peakIntermediateBytes({ graph, bindings, held });
+          graphs.set(printGraph(graph), { bytes, keeps: graph === backward?.graph });
         }
       }
     };
     const { encoder, trunk, head } = program;
     if (encoder) measure(segmentsOf(encoder), { tokens: batch.encoder!.tokens, chunks: chunks.encoder! });
     measure([...segmentsOf(trunk), head], { tokens: batch.tokens, chunks: chunks.trunk });
-    return [...graphs.values()].reduce((sum, bytes) => sum + bytes, 0);
+    const sizes = (keeps: boolean): number[] => [...graphs.values()].flatMap((graph) => (graph.keeps === keeps ? [graph.bytes] : []));
+    return { kept: sizes(true).reduce((sum, bytes) => sum + bytes, 0), passing: Math.max(0, ...sizes(false)) };
   }
 
   /** Of the tensors that live between calls. */

@@ -11,10 +11,13 @@ export interface RunEstimate {
   readonly secondsPerStep: number;
 }
 
-/** What is left beside the counted parts: Node, ONNX Runtime, garbage. Fitted to the peaks of six bench shapes, not measured apart. */
-const processBytes = 225e6;
-/** ONNX Runtime's arenas grow in larger pieces than what is asked for; the factor is a guess that fits the same shapes. */
-const arenaFactor = 1.6;
+/**
+ * Node with the thread of a run, ONNX Runtime, sessions for training and evaluation, rows, garbage: what is left of the peaks of three small
+ * runs (`bench/estimate.ts` and docs/log.md). Steps alone, as the bench measures them, leave 165 to 210 MB.
+ */
+const processBytes = 255e6;
+/** Memory that graphs pass values in is taken in larger pieces than what is asked for, and freed pieces stay; fitted to the bench shapes. */
+const workingFactor = 2;
 
 /** What the estimate needs of a prepared run. */
 export interface RunToEstimate extends Pick<PreparedRun, "engine" | "batchesForEpoch"> {
@@ -67,11 +70,12 @@ export async function predictMemory(
   engine: SegmentedTrainingEngine,
   { store, batch }: { store: ParameterStore; batch: Batch },
 ): Promise<Record<string, number>> {
+  const { kept, passing } = await engine.workingBytes(batch);
   return {
     process: processBytes,
     "frozen weights": store.frozenBytes,
     "trained weights and gradients": store.trainedBytes,
     "optimizer and activations": engine.memoryBytes() - store.frozenBytes - store.trainedBytes,
-    "working memory": arenaFactor * (await engine.workingBytes(batch)),
+    "working memory": workingFactor * (kept + passing),
   };
 }

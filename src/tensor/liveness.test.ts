@@ -1,18 +1,45 @@
 import { expect, it } from "vitest";
-import { Graph } from "./graph.ts";
+import { Graph, type Value } from "./graph.ts";
 import { peakIntermediateBytes } from "./liveness.ts";
-import { add, exp, reshape } from "./ops/index.ts";
+import { add, exp, matmul, reduceSum, reshape, transpose } from "./ops/index.ts";
 import { dim } from "./shape.ts";
+
+const bytes = 10 * 4 * 4;
+const bindings = { n: 10 };
+const input = (graph: Graph): Value => graph.input("x", { dtype: "float32", shape: [dim("n"), 4] });
+const turn = (x: Value): Value => transpose(x, [1, 0]);
 
 it("counts values between inputs and outputs while they are needed", () => {
   const graph = new Graph();
-  const x = graph.input("x", { dtype: "float32", shape: [dim("n"), 4] });
   // a and b are alive together, then b (under another shape) and c; the result lives elsewhere.
-  const a = exp(x);
-  const b = exp(a);
-  const c = exp(reshape(b, [4, dim("n")]));
-  graph.output("y", add(c, c));
-  const bytes = 10 * 4 * 4;
-  expect(peakIntermediateBytes({ graph, bindings: { n: 10 }, held: () => true })).toBe(2 * bytes);
-  expect(peakIntermediateBytes({ graph, bindings: { n: 10 }, held: () => false })).toBe(2 * bytes);
+  const a = turn(input(graph));
+  const b = turn(a);
+  const c = turn(reshape(b, [4, dim("n")]));
+  graph.output("y", turn(c));
+  expect(peakIntermediateBytes({ graph, bindings, held: () => true })).toBe(2 * bytes);
+  expect(peakIntermediateBytes({ graph, bindings, held: () => false })).toBe(2 * bytes);
+});
+
+it("writes what comes element by element over an operand that ends there", () => {
+  const graph = new Graph();
+  const x = input(graph);
+  const a = exp(x); // not over an input
+  graph.output("y", add(exp(a), a)); // exp(a) beside a, then the sum over one of them
+  expect(peakIntermediateBytes({ graph, bindings, held: () => false })).toBe(2 * bytes);
+  const inPlace = new Graph();
+  inPlace.output("y", exp(exp(exp(input(inPlace)))));
+  expect(peakIntermediateBytes({ graph: inPlace, bindings, held: () => false })).toBe(bytes);
+});
+
+it("follows the runtime from result to result, not the order in which nodes were written", () => {
+  const graph = new Graph();
+  const x = input(graph);
+  const wide = [1, 2, 3].map((factor) => turn(add(x, factor)));
+  // Each is summed as soon as it is there, though all were written first.
+  for (const [i, value] of wide.entries()) graph.output(`sum ${i}`, reduceSum(value, [0]));
+  expect(peakIntermediateBytes({ graph, bindings, held: () => true })).toBe(2 * bytes);
+  const product = new Graph();
+  const y = input(product);
+  product.output("y", matmul(turn(y), y));
+  expect(peakIntermediateBytes({ graph: product, bindings, held: () => true })).toBe(bytes);
 });

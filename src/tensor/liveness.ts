@@ -1,10 +1,20 @@
-/** How much memory a graph's intermediate values need at most, when nodes run in order and a value is freed after its last use. */
+/**
+ * How much memory a graph's intermediate values need at most, when nodes run in a depth-first runtime's order and a value is freed after
+ * its last use, or written over by what comes of it element by element.
+ */
 import { bytesPerElement } from "./dtype.ts";
 import type { Graph, TensorType, Value } from "./graph.ts";
+import { runOrder } from "./run-order.ts";
 import { type DimBindings, evaluateShape } from "./shape.ts";
 
 /** Operations whose result is their operand's memory under another shape. */
 const aliases = new Set(["reshape", "stopGradient"]);
+
+/** Operations that may write their result over an operand of its size which nothing reads after them. */
+const mayOverwrite = new Set([
+  ...["add", "sub", "mul", "div", "maximum", "neg", "exp", "log", "sqrt", "reciprocal", "tanh", "sigmoid", "erf", "relu", "silu"],
+  ...["gelu", "geluTanh", "softmax"],
+]);
 
 /** Bytes, without the graph's inputs and the outputs named in `held`, which live elsewhere. */
 export function peakIntermediateBytes({
@@ -20,25 +30,31 @@ export function peakIntermediateBytes({
   const ownerOf = (value: Value): Value => owner.get(value) ?? value;
   const lastUse = new Map<Value, number>();
   const elsewhere = new Set<Value>(graph.inputs.values());
-  graph.nodes.forEach((node, at) => {
+  const nodes = runOrder(graph);
+  nodes.forEach((node, at) => {
     if (aliases.has(node.op.name)) owner.set(node.outputs[0]!, ownerOf(node.inputs[0]!));
     for (const value of [...node.inputs, ...node.outputs]) lastUse.set(ownerOf(value), at);
   });
   for (const [name, value] of graph.outputs) {
     if (held(name)) elsewhere.add(ownerOf(value));
-    else lastUse.set(ownerOf(value), graph.nodes.length);
+    else lastUse.set(ownerOf(value), nodes.length);
   }
   const known = withLikelySizes(graph, bindings);
   const sizeOf = ({ shape, dtype }: TensorType): number =>
     evaluateShape(shape, known).reduce((product, n) => product * n, bytesPerElement[dtype]);
   let [live, peak] = [0, 0];
-  graph.nodes.forEach((node, at) => {
+  nodes.forEach((node, at) => {
+    const ends = [...new Set([...node.inputs, ...node.outputs].map(ownerOf))].filter(
+      (value) => lastUse.get(value) === at && !elsewhere.has(value),
+    );
     const made = node.outputs.filter((output) => ownerOf(output) === output && !elsewhere.has(output));
     for (const output of made) live += sizeOf(output);
+    const over =
+      mayOverwrite.has(node.op.name) && made.length > 0 && ends.find((value) => value !== made[0] && sizeOf(value) === sizeOf(made[0]!));
+    if (over) live -= sizeOf(over);
     const scratch = (node.op.scratch?.(node.inputs) ?? []).reduce((sum, type) => sum + sizeOf(type), 0);
     peak = Math.max(peak, live + scratch);
-    const touched = new Set([...node.inputs, ...node.outputs].map(ownerOf));
-    for (const value of touched) if (lastUse.get(value) === at && !elsewhere.has(value)) live -= sizeOf(value);
+    for (const value of ends) if (value !== over) live -= sizeOf(value);
   });
   return peak;
 }
