@@ -30,7 +30,7 @@ export interface QuantizationConfig {
   /** How frozen embeddings and the head are held; as the checkpoint has them where absent, as in records of before there was a choice. */
   readonly embeddings?: "bfloat16" | "checkpoint" | "int8";
   /** Of the format int8: how products with codes are computed; float32 where absent. */
-  readonly compute?: "float32" | "int8";
+  readonly compute?: "float32" | "int8" | undefined;
 }
 
 /** Quantised copies of checkpoints on disk. */

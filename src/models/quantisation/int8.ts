@@ -16,16 +16,16 @@ const largest = 127;
 
 const configSchema = z.strictObject({
   format: z.literal("int8"),
+  // Not filled in where absent, so that runs of before it existed can be resumed.
   compute: z
     .enum(["float32", "int8"])
-    .default("float32")
+    .optional()
     .describe(
-      "float32 decodes the weights for each product. int8 multiplies integers, which is two to three times as fast on the CPU: what a layer reads, and the gradient of what it gives, are rounded to 8 bits row by row.",
+      "float32, as where it is absent, decodes the weights for each product. int8 multiplies integers, which is two to three times as fast on the CPU: what a layer reads, and the gradient of what it gives, are rounded to 8 bits row by row.",
     ),
   embeddings,
 });
 
-/** Records of before there was a choice name no way to compute. */
 export interface Int8Config {
   readonly format: "int8";
   readonly compute?: "float32" | "int8" | undefined;
