@@ -1,7 +1,7 @@
 /** Time of one update of ten million parameters by each optimizer, on matrices in the shapes of a 135M Llama. Run: npx tsx bench/optimizers.ts */
 import { createOnnxBackend } from "../src/backends/onnx/backend.ts";
-import { createOptimizerOnGroups } from "../src/execution/optimizer-on-groups.ts";
-import type { ParameterGroup } from "../src/execution/parameter-store.ts";
+import { createOptimizerOnGroups } from "../src/execution/optimizer/optimizer-on-groups.ts";
+import type { ParameterGroup } from "../src/execution/weights/parameter-store.ts";
 import type { Optimizer } from "../src/optimizers/optimizer.ts";
 import { optimizers } from "../src/optimizers/registry.ts";
 import { loadOnnxRuntime } from "../src/platform/node/onnxruntime.ts";

@@ -10,11 +10,11 @@ import { join, resolve } from "node:path";
 import { createOnnxBackend } from "../src/backends/onnx/backend.ts";
 import { float32ToBfloat16 } from "../src/base/half.ts";
 import { createRandom } from "../src/base/random.ts";
-import { weightsOf } from "../src/execution/checkpoint-weights.ts";
-import { createOptimizer } from "../src/execution/create-optimizer.ts";
-import { loadParameters } from "../src/execution/parameter-store.ts";
-import { openQuantisedBase, type QuantizationConfig } from "../src/execution/quantised-base.ts";
+import { createOptimizer } from "../src/execution/optimizer/create-optimizer.ts";
 import { SegmentedTrainingEngine } from "../src/execution/training-engine.ts";
+import { weightsOf } from "../src/execution/weights/checkpoint-weights.ts";
+import { loadParameters } from "../src/execution/weights/parameter-store.ts";
+import { openQuantisedBase, type QuantizationConfig } from "../src/execution/weights/quantised-base.ts";
 import { lora } from "../src/methods/lora/lora.ts";
 import { createModel } from "../src/models/families/registry.ts";
 import { int8 } from "../src/models/quantisation/int8.ts";
@@ -137,6 +137,8 @@ async function main(shape: ShapeName): Promise<void> {
     ["nf4 of float32, quantised in this run", "float32", { quantization: double }],
     ["nf4 of float32, from the kept copy", "float32", { quantization: double }],
     ["int8 of float32, from the kept copy", "float32", { quantization: eight }],
+    ["int8 computed in int8, embeddings and head too", "float32", { quantization: { ...eight, compute: "int8", embeddings: "int8" } }],
+    ["nf4, embeddings and head in int8", "float32", { quantization: { ...double, embeddings: "int8" } }],
     ["float32 weights, checkpointing", "float32", { activationCheckpointing: "block" }],
     ["nf4 of float32, checkpointing", "float32", { quantization: double, activationCheckpointing: "block" }],
     ["bfloat16 weights", "bfloat16", {}],
@@ -161,7 +163,7 @@ async function main(shape: ShapeName): Promise<void> {
       if (name.includes("kept copy")) run(); // makes the copy where it is not there
       const { tokensPerSecond, loadSeconds, frozenMb, peakMemoryMb, predictedMemoryMb } = run();
       console.log(
-        `${name.padEnd(40)}${tokensPerSecond.toFixed(1).padStart(8)} tok/s  peak ${peakMemoryMb.toFixed(0).padStart(6)} MB (predicted ${predictedMemoryMb.toFixed(0)})  frozen ${frozenMb.toFixed(0).padStart(5)} MB  loaded in ${loadSeconds.toFixed(1)} s`,
+        `${name.padEnd(48)}${tokensPerSecond.toFixed(1).padStart(8)} tok/s  peak ${peakMemoryMb.toFixed(0).padStart(6)} MB (predicted ${predictedMemoryMb.toFixed(0)})  frozen ${frozenMb.toFixed(0).padStart(5)} MB  loaded in ${loadSeconds.toFixed(1)} s`,
       );
     }
   } finally {

@@ -2,10 +2,10 @@
 import { createOnnxBackend } from "../src/backends/onnx/backend.ts";
 import { createRandom } from "../src/base/random.ts";
 import type { Batch, TokenRows } from "../src/data/batch.ts";
-import type { WeightSource } from "../src/execution/checkpoint-weights.ts";
-import { createOptimizer } from "../src/execution/create-optimizer.ts";
-import { loadParameters } from "../src/execution/parameter-store.ts";
+import { createOptimizer } from "../src/execution/optimizer/create-optimizer.ts";
 import { SegmentedTrainingEngine } from "../src/execution/training-engine.ts";
+import type { WeightSource } from "../src/execution/weights/checkpoint-weights.ts";
+import { loadParameters } from "../src/execution/weights/parameter-store.ts";
 import type { Method } from "../src/methods/method.ts";
 import { methods } from "../src/methods/registry.ts";
 import { createModel } from "../src/models/families/registry.ts";

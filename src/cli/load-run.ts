@@ -2,8 +2,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { CheckpointError, ConfigError } from "../base/errors.ts";
-import { readAdapter } from "../execution/adapter-files.ts";
 import { type LoadedModel, openModel } from "../execution/loaded-model.ts";
+import { readAdapter } from "../execution/weights/adapter-files.ts";
 import { headOfCheckpoint, isBare } from "../export/config-json.ts";
 import { createModel } from "../models/families/registry.ts";
 import { readJson } from "../models/weights/checkpoint.ts";

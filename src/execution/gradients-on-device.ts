@@ -2,8 +2,8 @@
 import { type DeviceMemory, type DeviceTensor, isOnDevice, type Tensor } from "../backends/backend.ts";
 import { DevicePrograms } from "./device-programs.ts";
 import { type GradientSink, gradientsIn } from "./parameter-gradients.ts";
-import type { ParameterStore } from "./parameter-store.ts";
-import type { TrainedTensors } from "./trained-tensors.ts";
+import type { ParameterStore } from "./weights/parameter-store.ts";
+import type { TrainedTensors } from "./weights/trained-tensors.ts";
 
 export class GradientsOnDevice implements GradientSink {
   readonly #memory: DeviceMemory;

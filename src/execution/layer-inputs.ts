@@ -9,8 +9,8 @@ import type { Graph, Value } from "../tensor/graph.ts";
 import { extract } from "../tensor/passes/extract.ts";
 import { createPassMemory } from "./create-pass-memory.ts";
 import { chunksOf, createContexts, type ModelContexts, ModelPass } from "./model-pass.ts";
-import { type ParameterStore, storageIn } from "./parameter-store.ts";
 import type { Body, Chunks, CompiledSegment, Trunk } from "./training-program.ts";
+import { type ParameterStore, storageIn } from "./weights/parameter-store.ts";
 import { Workspace } from "./workspace.ts";
 
 export interface LayerInputsOptions {

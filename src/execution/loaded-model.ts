@@ -25,13 +25,13 @@ import { describeModel } from "../models/segments.ts";
 import { type Checkpoint, checkTensors, findTensor, openCheckpoint } from "../models/weights/checkpoint.ts";
 import { fingerprint } from "../models/weights/fingerprint.ts";
 import type { Grouping } from "../optimizers/settings/parameter-groups.ts";
-import type { Adapter } from "./adapter-files.ts";
-import { stackAdapters } from "./adapter-stack.ts";
-import { type BaseRecord, checkBase } from "./base-record.ts";
-import { type WeightSource, weightsOf } from "./checkpoint-weights.ts";
 import { observeInputs } from "./layer-inputs.ts";
-import { loadParameters, type ParameterStore } from "./parameter-store.ts";
-import { checkFreezesBase, openQuantisedBase, type QuantisedCache, type QuantizationConfig } from "./quantised-base.ts";
+import type { Adapter } from "./weights/adapter-files.ts";
+import { stackAdapters } from "./weights/adapter-stack.ts";
+import { type BaseRecord, checkBase } from "./weights/base-record.ts";
+import { type WeightSource, weightsOf } from "./weights/checkpoint-weights.ts";
+import { loadParameters, type ParameterStore } from "./weights/parameter-store.ts";
+import { checkFreezesBase, openQuantisedBase, type QuantisedCache, type QuantizationConfig } from "./weights/quantised-base.ts";
 
 export interface LoadedModel {
   readonly backend: Backend;

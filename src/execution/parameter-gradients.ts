@@ -5,7 +5,7 @@
 import type { HostTensor, Tensor } from "../backends/backend.ts";
 import type { Value } from "../tensor/graph.ts";
 import { add } from "../tensor/ops/index.ts";
-import type { ParameterStore } from "./parameter-store.ts";
+import type { ParameterStore } from "./weights/parameter-store.ts";
 
 const [dense, rows, rowsAt] = ["gradient.", "gradientRows.", "gradientRowsAt."];
 

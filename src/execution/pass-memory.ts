@@ -6,7 +6,7 @@
 import type { Backend, CompileOptions, HostTensor, Tensor } from "../backends/backend.ts";
 import type { DType } from "../tensor/dtype.ts";
 import type { Graph } from "../tensor/graph.ts";
-import type { ParameterStore } from "./parameter-store.ts";
+import type { ParameterStore } from "./weights/parameter-store.ts";
 
 /** A graph whose results stay where they are made. */
 export interface SegmentExecutable {

@@ -10,7 +10,7 @@ import { SegmentBuilder } from "../models/segment-builder.ts";
 import { namedTensors } from "../models/storage.ts";
 import type { Graph, Value } from "../tensor/graph.ts";
 import { dim } from "../tensor/shape.ts";
-import { type ParameterStore, storageIn } from "./parameter-store.ts";
+import { type ParameterStore, storageIn } from "./weights/parameter-store.ts";
 
 export interface ReferenceModel {
   readonly model: Model;

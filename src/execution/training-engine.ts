@@ -13,9 +13,8 @@ import type { AccumulateOptions, EngineState, EvaluationResult, StepResult, Trai
 import { GradientsOnDevice } from "./gradients-on-device.ts";
 import { HeadPass, rowsAtOnce } from "./head-pass.ts";
 import { chunksOf, createContexts, type ModelContexts, ModelPass, type ModelPassOptions } from "./model-pass.ts";
-import type { TrainedOptimizer } from "./optimizer-state.ts";
+import type { TrainedOptimizer } from "./optimizer/optimizer-state.ts";
 import { denseGradientOf, GradientAccumulators, type GradientSink } from "./parameter-gradients.ts";
-import type { ParameterStore } from "./parameter-store.ts";
 import { compileToStay, type PassMemory } from "./pass-memory.ts";
 import { ReferencePass } from "./reference-pass.ts";
 import type { TopPredictions } from "./top-predictions.ts";
@@ -29,6 +28,7 @@ import {
   type TrainingProgram,
 } from "./training-program.ts";
 import { withVirtualTokens } from "./virtual-tokens.ts";
+import type { ParameterStore } from "./weights/parameter-store.ts";
 import { Workspace } from "./workspace.ts";
 
 /** Memory of graphs while they run. */

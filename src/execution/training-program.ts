@@ -26,10 +26,10 @@ import { scaleRowsLate } from "../tensor/passes/scale-rows-late.ts";
 import { type Dim, dim } from "../tensor/shape.ts";
 import { differentiateSegment } from "./differentiate-segment.ts";
 import { gradientOutputs } from "./parameter-gradients.ts";
-import { type ParameterStore, storageIn } from "./parameter-store.ts";
 import { compileToStay, type SegmentExecutable } from "./pass-memory.ts";
 import { buildReferenceLogits, type ReferenceModel } from "./reference-model.ts";
 import type { TopPredictions } from "./top-predictions.ts";
+import { type ParameterStore, storageIn } from "./weights/parameter-store.ts";
 
 export interface ProgramOptions {
   readonly backend: Backend;

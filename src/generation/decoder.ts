@@ -2,7 +2,7 @@
 import type { Backend, HostTensor } from "../backends/backend.ts";
 import { UnsupportedError } from "../base/errors.ts";
 import { int64 } from "../execution/batch-context.ts";
-import type { ParameterStore } from "../execution/parameter-store.ts";
+import type { ParameterStore } from "../execution/weights/parameter-store.ts";
 import type { AttachedMethod } from "../methods/method.ts";
 import { cacheNames } from "../models/decoding-blocks.ts";
 import type { Model } from "../models/model.ts";

@@ -1,6 +1,6 @@
 /** The compiled graphs of a decoder, with weights fed from the store or moved into the graphs. */
 import type { Executable, HostTensor, Tensor } from "../backends/backend.ts";
-import { storageIn } from "../execution/parameter-store.ts";
+import { storageIn } from "../execution/weights/parameter-store.ts";
 import { buildDecodingBlocks, type LayerRange } from "../models/decoding-blocks.ts";
 import { logitsOf } from "../models/layers/vocabulary.ts";
 import {

@@ -4,7 +4,7 @@ import { ConfigError } from "../base/errors.ts";
 import { nearestName } from "../base/nearest-name.ts";
 import { formats } from "../data/formats/registry.ts";
 import { textMetrics } from "../evaluation/task-metrics/registry.ts";
-import type { QuantizationConfig } from "../execution/quantised-base.ts";
+import type { QuantizationConfig } from "../execution/weights/quantised-base.ts";
 import { methods } from "../methods/registry.ts";
 import { quantisationFormats } from "../models/quantisation/registry.ts";
 import { objectives } from "../objectives/registry.ts";

@@ -1,7 +1,7 @@
 /** What an update continues: the earlier run's model, its rows for replay, and what it held out, to see what is forgotten. */
 import { ConfigError } from "../base/errors.ts";
 import type { SourceRow } from "../data/dataset.ts";
-import { type Adapter, readAdapter } from "../execution/adapter-files.ts";
+import { type Adapter, readAdapter } from "../execution/weights/adapter-files.ts";
 import { parseRunConfig, type RunConfig } from "./config.ts";
 import { parseConfigText } from "./config-text.ts";
 import type { RunEnvironment } from "./environment.ts";

@@ -5,7 +5,7 @@ import type { AppendFile } from "../base/append-file.ts";
 import type { ByteSource, Folder } from "../base/byte-source.ts";
 import type { FileContent, FolderShelf } from "../base/folder-shelf.ts";
 import type { SourceRow } from "../data/dataset.ts";
-import type { QuantisedCache } from "../execution/quantised-base.ts";
+import type { QuantisedCache } from "../execution/weights/quantised-base.ts";
 import type { Manifest } from "./manifest.ts";
 
 export interface DataFile {

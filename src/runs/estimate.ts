@@ -1,7 +1,7 @@
 /** What a run will need, before it starts: memory from the sizes of what is held, time from a step that is measured. */
 import type { Batch } from "../data/batch.ts";
-import type { ParameterStore } from "../execution/parameter-store.ts";
 import type { SegmentedTrainingEngine } from "../execution/training-engine.ts";
+import type { ParameterStore } from "../execution/weights/parameter-store.ts";
 import type { PreparedRun } from "./prepare.ts";
 
 export interface RunEstimate {

@@ -1,8 +1,8 @@
 /** The second model that an objective compares with: a teacher from disk, or the model as it is before training. */
 import { ConfigError } from "../base/errors.ts";
-import { readAdapter } from "../execution/adapter-files.ts";
 import { type LoadedModel, openModel } from "../execution/loaded-model.ts";
 import { type ReferenceModel, snapshot } from "../execution/reference-model.ts";
+import { readAdapter } from "../execution/weights/adapter-files.ts";
 import type { RunConfig } from "./config.ts";
 import type { RunEnvironment } from "./environment.ts";
 

@@ -5,7 +5,7 @@
  * As torch.optim.swa_utils.AveragedModel: the first weights that go in are copied.
  */
 import { z } from "zod";
-import type { TrainedVectors } from "../execution/trained-tensors.ts";
+import type { TrainedVectors } from "../execution/weights/trained-tensors.ts";
 
 export const weightAverageSchema = z.discriminatedUnion("name", [
   z.strictObject({

@@ -7,7 +7,7 @@
  */
 import type { Batch } from "../data/batch.ts";
 import type { TrainingEngine } from "../execution/engine.ts";
-import type { TrainedVectors } from "../execution/trained-tensors.ts";
+import type { TrainedVectors } from "../execution/weights/trained-tensors.ts";
 
 export interface WeightPenalty {
   /** Adds the penalty's gradient to the accumulators. @param scale of what they hold @returns the penalty, in nats like the loss beside it */

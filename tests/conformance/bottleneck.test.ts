@@ -1,7 +1,7 @@
 /** Adapter layers against AdapterHub's library: loss, gradients, a training curve, and the files both ways. */
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { encodeAdapter, readAdapter } from "../../src/execution/adapter-files.ts";
+import { encodeAdapter, readAdapter } from "../../src/execution/weights/adapter-files.ts";
 import { bottleneck } from "../../src/methods/bottleneck.ts";
 import type { MethodTarget } from "../../src/methods/method.ts";
 import { openSafetensors } from "../../src/models/weights/safetensors.ts";

@@ -1,7 +1,7 @@
 /** (IA)^3 against PEFT: loss, gradients, a training curve and the merged weights, from adapters that PEFT wrote. */
 import { readdirSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { mergedParameter, unmergedParameter } from "../../src/execution/adapter-files.ts";
+import { mergedParameter, unmergedParameter } from "../../src/execution/weights/adapter-files.ts";
 import { ia3 } from "../../src/methods/ia3.ts";
 import type { MethodTarget } from "../../src/methods/method.ts";
 import { expectSummary, type Summary } from "./expect-summary.ts";

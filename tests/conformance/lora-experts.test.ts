@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { encodeAdapter, mergedParameter, readAdapter } from "../../src/execution/adapter-files.ts";
+import { encodeAdapter, mergedParameter, readAdapter } from "../../src/execution/weights/adapter-files.ts";
 import { lora } from "../../src/methods/lora/lora.ts";
 import type { ParameterData } from "../../src/methods/method.ts";
 import { openFolder, writeFileAtomic } from "../../src/platform/node/files.ts";

@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { encodeAdapter, mergedParameter, readAdapter } from "../../src/execution/adapter-files.ts";
+import { encodeAdapter, mergedParameter, readAdapter } from "../../src/execution/weights/adapter-files.ts";
 import { lora } from "../../src/methods/lora/lora.ts";
 import { openFolder } from "../../src/platform/node/files.ts";
 import { openRunFolder } from "../../src/platform/node/run-folder.ts";

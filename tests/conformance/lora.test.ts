@@ -1,7 +1,7 @@
 /** LoRA, rsLoRA, DoRA and LoRA+ against PEFT: loss, gradients, a training curve and the merged weights, from adapters that PEFT wrote. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { mergedParameter, readAdapter, unmergedParameter } from "../../src/execution/adapter-files.ts";
+import { mergedParameter, readAdapter, unmergedParameter } from "../../src/execution/weights/adapter-files.ts";
 import { readFloat32 } from "../../src/models/weights/checkpoint.ts";
 import { openFolder } from "../../src/platform/node/files.ts";
 import { expectSummary, type Summary } from "./expect-summary.ts";

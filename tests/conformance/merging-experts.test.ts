@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { createRandom, type Random } from "../../src/base/random.ts";
-import { mergedParameter, readAdapter } from "../../src/execution/adapter-files.ts";
+import { mergedParameter, readAdapter } from "../../src/execution/weights/adapter-files.ts";
 import { adapterMethods, productOf } from "../../src/export/merging/adapter-methods.ts";
 import { readLoraSource } from "../../src/export/merging/lora-source.ts";
 import { encodeMergedAdapter, mergeAdapters } from "../../src/export/merging/merge-adapters.ts";

@@ -1,7 +1,7 @@
 /** Trained embedding rows against PEFT's trainable tokens: loss, gradients, a training curve and the merged table. */
 import { readdirSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { mergedParameter } from "../../src/execution/adapter-files.ts";
+import { mergedParameter } from "../../src/execution/weights/adapter-files.ts";
 import { newTokens } from "../../src/methods/new-tokens.ts";
 import { expectSummary, type Summary } from "./expect-summary.ts";
 import { type CurveReference, expectCurve, openPeftCase, parameterOf, readReference } from "./peft-case.ts";

@@ -2,9 +2,9 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { referenceBackend } from "../../src/backends/reference.ts";
-import { createOptimizerOnGroups } from "../../src/execution/optimizer-on-groups.ts";
-import type { OptimizerState } from "../../src/execution/optimizer-state.ts";
-import type { ParameterGroup } from "../../src/execution/parameter-store.ts";
+import { createOptimizerOnGroups } from "../../src/execution/optimizer/optimizer-on-groups.ts";
+import type { OptimizerState } from "../../src/execution/optimizer/optimizer-state.ts";
+import type { ParameterGroup } from "../../src/execution/weights/parameter-store.ts";
 import type { Optimizer } from "../../src/optimizers/optimizer.ts";
 import { optimizers } from "../../src/optimizers/registry.ts";
 import { schedules } from "../../src/optimizers/schedules/registry.ts";

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { expect } from "vitest";
 import type { Batch } from "../../src/data/batch.ts";
-import { readAdapter } from "../../src/execution/adapter-files.ts";
+import { readAdapter } from "../../src/execution/weights/adapter-files.ts";
 import { openFolder } from "../../src/platform/node/files.ts";
 import { expectSummary, type Summary } from "./expect-summary.ts";
 import { openTinyModel, reference } from "./tiny-model.ts";

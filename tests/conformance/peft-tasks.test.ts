@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { collate } from "../../src/data/batches.ts";
 import { sameToken, wholeDocument } from "../../src/data/collators.ts";
-import { readAdapter } from "../../src/execution/adapter-files.ts";
+import { readAdapter } from "../../src/execution/weights/adapter-files.ts";
 import { forTask } from "../../src/methods/for-task.ts";
 import type { Model } from "../../src/models/model.ts";
 import { singleLabelClassification } from "../../src/objectives/single-label-classification.ts";

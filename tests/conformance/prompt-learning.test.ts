@@ -1,7 +1,7 @@
 /** Prompt tuning, P-tuning and prefix tuning against PEFT: a training curve, what is saved, what is read back, generation, packing. */
 import { existsSync, readdirSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { encodeAdapter } from "../../src/execution/adapter-files.ts";
+import { encodeAdapter } from "../../src/execution/weights/adapter-files.ts";
 import { createDecoder } from "../../src/generation/decoder.ts";
 import { sampleToken } from "../../src/generation/sampling/sample-token.ts";
 import type { Method } from "../../src/methods/method.ts";

@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { readAdapter } from "../../src/execution/adapter-files.ts";
+import { readAdapter } from "../../src/execution/weights/adapter-files.ts";
 import { full } from "../../src/methods/full.ts";
 import { openFolder } from "../../src/platform/node/files.ts";
 import { root, runCli } from "../cli/run-cli.ts";

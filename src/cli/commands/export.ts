@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { ConfigError } from "../../base/errors.ts";
 import type { FileContent } from "../../base/folder-shelf.ts";
-import { encodeAdapter, unmergedParameter } from "../../execution/adapter-files.ts";
+import { encodeAdapter, unmergedParameter } from "../../execution/weights/adapter-files.ts";
 import { mergedCheckpointFiles } from "../../export/merged-checkpoint.ts";
 import { type OnnxWeightType, onnxFiles } from "../../export/onnx/onnx-files.ts";
 import { isFolder, openFolder, writeFileAtomic } from "../../platform/node/files.ts";

@@ -5,15 +5,15 @@
  * memory; where training runs on a device with memory of its own, they move there (trained-tensors.ts).
  */
 
-import type { HostTensor } from "../backends/backend.ts";
-import { CheckpointError } from "../base/errors.ts";
-import { float32ToBfloat16, float32ToFloat16, largestFloat16 } from "../base/half.ts";
-import type { Random } from "../base/random.ts";
-import type { AttachedMethod, ParameterData } from "../methods/method.ts";
-import type { ParameterSpec } from "../models/segment-builder.ts";
-import { float32, namedTensors, type ParameterStorage, plain, type StoredTensors } from "../models/storage.ts";
-import type { Grouping, GroupSettings } from "../optimizers/settings/parameter-groups.ts";
-import { type DType, isFloat } from "../tensor/dtype.ts";
+import type { HostTensor } from "../../backends/backend.ts";
+import { CheckpointError } from "../../base/errors.ts";
+import { float32ToBfloat16, float32ToFloat16, largestFloat16 } from "../../base/half.ts";
+import type { Random } from "../../base/random.ts";
+import type { AttachedMethod, ParameterData } from "../../methods/method.ts";
+import type { ParameterSpec } from "../../models/segment-builder.ts";
+import { float32, namedTensors, type ParameterStorage, plain, type StoredTensors } from "../../models/storage.ts";
+import type { Grouping, GroupSettings } from "../../optimizers/settings/parameter-groups.ts";
+import { type DType, isFloat } from "../../tensor/dtype.ts";
 import type { WeightSource } from "./checkpoint-weights.ts";
 import type { QuantisedBase } from "./quantised-base.ts";
 import { TrainedTensors, type TrainedVectors } from "./trained-tensors.ts";

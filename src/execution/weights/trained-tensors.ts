@@ -3,8 +3,8 @@
  * the host or a device's memory, and who wants them elsewhere moves them all. So no copy can be stale: the host's vectors
  * cannot be reached while the device is their home.
  */
-import type { DeviceMemory, DeviceTensor, HostTensor, Tensor } from "../backends/backend.ts";
-import { BackendError } from "../base/errors.ts";
+import type { DeviceMemory, DeviceTensor, HostTensor, Tensor } from "../../backends/backend.ts";
+import { BackendError } from "../../base/errors.ts";
 
 /** One flat vector of the host, and where each parameter stands in it. */
 export interface FlatVector {

@@ -1,7 +1,7 @@
 /** The memory of optimizer state: float32, or one byte an element in blocks. Rules see float32 either way. */
-import { CheckpointError } from "../base/errors.ts";
-import type { Optimizer, Scalars, StateTensor } from "../optimizers/optimizer.ts";
-import { BlockCoder, blockSize, type EncodedBlocks, signedMap, unsignedMap } from "../optimizers/storage/dynamic-8bit.ts";
+import { CheckpointError } from "../../base/errors.ts";
+import type { Optimizer, Scalars, StateTensor } from "../../optimizers/optimizer.ts";
+import { BlockCoder, blockSize, type EncodedBlocks, signedMap, unsignedMap } from "../../optimizers/storage/dynamic-8bit.ts";
 
 /** By `<parameter>.<state>`, and `memory.<name>` for what is remembered from step to step. */
 export type OptimizerState = ReadonlyMap<string, Float32Array | Uint8Array>;

@@ -2,11 +2,12 @@
  * Runs an optimizer on the flat parameter groups. Parameters that move element by element are updated together, in pieces,
  * so that few calls are made and temporary memory stays small; others one at a time.
  */
-import type { Backend, HostTensor } from "../backends/backend.ts";
-import type { Optimizer, Scalars, UpdateRule } from "../optimizers/optimizer.ts";
-import { blockSize } from "../optimizers/storage/dynamic-8bit.ts";
-import { Graph } from "../tensor/graph.ts";
-import { dim } from "../tensor/shape.ts";
+import type { Backend, HostTensor } from "../../backends/backend.ts";
+import type { Optimizer, Scalars, UpdateRule } from "../../optimizers/optimizer.ts";
+import { blockSize } from "../../optimizers/storage/dynamic-8bit.ts";
+import { Graph } from "../../tensor/graph.ts";
+import { dim } from "../../tensor/shape.ts";
+import type { ParameterGroup } from "../weights/parameter-store.ts";
 import {
   Coders,
   createStoredTensor,
@@ -18,7 +19,6 @@ import {
   type StoredTensor,
   type TrainedOptimizer,
 } from "./optimizer-state.ts";
-import type { ParameterGroup } from "./parameter-store.ts";
 import { compileUpdate, hyperFor, type UpdateProgram } from "./update-program.ts";
 
 /** Elements that one call updates; a multiple of the block size of encoded state. */

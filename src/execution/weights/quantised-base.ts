@@ -3,20 +3,26 @@
  * is never held, and kept on disk: the next run reads the codes. Embeddings and the head are no codes, as bitsandbytes leaves
  * them, but rounded to bfloat16 or to 8-bit rows where the configuration says so; norms stay as in the checkpoint.
  */
-import type { Folder } from "../base/byte-source.ts";
-import { CheckpointError, ConfigError, TunesmithError } from "../base/errors.ts";
-import type { FolderShelf } from "../base/folder-shelf.ts";
-import { lookUp } from "../base/registry.ts";
-import type { AttachedMethod, Method } from "../methods/method.ts";
-import type { QuantisationFormat, QuantisedStorage } from "../models/quantisation/format.ts";
-import { int8 } from "../models/quantisation/int8.ts";
-import { quantisationFormats } from "../models/quantisation/registry.ts";
-import type { LinearModule } from "../models/segments.ts";
-import { namedTensors, type StoredTensors } from "../models/storage.ts";
-import { bytesOf } from "../models/weights/element-types.ts";
-import { encodeSafetensors, openSafetensors, readTensor, type SafetensorsFile, type TensorToWrite } from "../models/weights/safetensors.ts";
-import type { TensorType } from "../tensor/graph.ts";
-import type { HostTensor } from "../tensor/host-tensor.ts";
+import type { Folder } from "../../base/byte-source.ts";
+import { CheckpointError, ConfigError, TunesmithError } from "../../base/errors.ts";
+import type { FolderShelf } from "../../base/folder-shelf.ts";
+import { lookUp } from "../../base/registry.ts";
+import type { AttachedMethod, Method } from "../../methods/method.ts";
+import type { QuantisationFormat, QuantisedStorage } from "../../models/quantisation/format.ts";
+import { int8 } from "../../models/quantisation/int8.ts";
+import { quantisationFormats } from "../../models/quantisation/registry.ts";
+import type { LinearModule } from "../../models/segments.ts";
+import { namedTensors, type StoredTensors } from "../../models/storage.ts";
+import { bytesOf } from "../../models/weights/element-types.ts";
+import {
+  encodeSafetensors,
+  openSafetensors,
+  readTensor,
+  type SafetensorsFile,
+  type TensorToWrite,
+} from "../../models/weights/safetensors.ts";
+import type { TensorType } from "../../tensor/graph.ts";
+import type { HostTensor } from "../../tensor/host-tensor.ts";
 import type { WeightSource } from "./checkpoint-weights.ts";
 
 export interface QuantizationConfig {

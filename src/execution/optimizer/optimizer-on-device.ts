@@ -2,11 +2,11 @@
  * Runs an optimizer where a device keeps weights and gradients: its update rules as graphs over tensors there, with state that is made
  * there. What crosses is a handful of scalars a call. Rules that work on elements move several parameters in one call, others one.
  */
-import type { DeviceExecutable, DeviceMemory, DeviceTensor, HostTensor, Tensor } from "../backends/backend.ts";
-import type { Optimizer, Scalars, StateTensor, UpdateRule } from "../optimizers/optimizer.ts";
-import { DevicePrograms, floats, inPieces, sizesOf } from "./device-programs.ts";
+import type { DeviceExecutable, DeviceMemory, DeviceTensor, HostTensor, Tensor } from "../../backends/backend.ts";
+import type { Optimizer, Scalars, StateTensor, UpdateRule } from "../../optimizers/optimizer.ts";
+import { DevicePrograms, floats, inPieces, sizesOf } from "../device-programs.ts";
+import type { ParameterGroup, ParameterStore } from "../weights/parameter-store.ts";
 import { type OptimizerState, rememberedIn, rememberNext, restorePart, type TrainedOptimizer } from "./optimizer-state.ts";
-import type { ParameterGroup, ParameterStore } from "./parameter-store.ts";
 import { buildUpdates, hyperFor, scalar } from "./update-program.ts";
 
 export interface OptimizerOnDeviceOptions {

@@ -1,12 +1,12 @@
 /** Adapters as Python PEFT and AdapterHub write them: adapter_config.json beside a safetensors file. */
-import type { Folder } from "../base/byte-source.ts";
-import { CheckpointError, UnsupportedError } from "../base/errors.ts";
-import { nearestName } from "../base/nearest-name.ts";
-import type { AdapterFormat, AttachedMethod, Method, ParameterData } from "../methods/method.ts";
-import { methods } from "../methods/registry.ts";
-import { readJson } from "../models/weights/checkpoint.ts";
-import { bytesOf, toFloat32 } from "../models/weights/element-types.ts";
-import { encodeSafetensors, openSafetensors, readTensor, type TensorToWrite } from "../models/weights/safetensors.ts";
+import type { Folder } from "../../base/byte-source.ts";
+import { CheckpointError, UnsupportedError } from "../../base/errors.ts";
+import { nearestName } from "../../base/nearest-name.ts";
+import type { AdapterFormat, AttachedMethod, Method, ParameterData } from "../../methods/method.ts";
+import { methods } from "../../methods/registry.ts";
+import { readJson } from "../../models/weights/checkpoint.ts";
+import { bytesOf, toFloat32 } from "../../models/weights/element-types.ts";
+import { encodeSafetensors, openSafetensors, readTensor, type TensorToWrite } from "../../models/weights/safetensors.ts";
 import { type BaseRecord, encodeRecord, readRecord, recordFile } from "./base-record.ts";
 import { type ParameterStore, readParameter, type StoredParameter } from "./parameter-store.ts";
 

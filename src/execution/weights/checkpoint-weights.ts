@@ -1,7 +1,7 @@
 /** A checkpoint as the source of a model's weights. */
-import { type Checkpoint, findTensor, readFloat32 } from "../models/weights/checkpoint.ts";
-import { readTensor } from "../models/weights/safetensors.ts";
-import type { DType } from "../tensor/dtype.ts";
+import { type Checkpoint, findTensor, readFloat32 } from "../../models/weights/checkpoint.ts";
+import { readTensor } from "../../models/weights/safetensors.ts";
+import type { DType } from "../../tensor/dtype.ts";
 
 /** Reads the weights of a checkpoint by name. */
 export interface WeightSource {

@@ -1,10 +1,10 @@
 /** Adapters that were read from files, put on one base together. */
-import { UnsupportedError } from "../base/errors.ts";
-import { createRandom } from "../base/random.ts";
-import type { LoraConfig } from "../methods/lora/config.ts";
-import { lora } from "../methods/lora/lora.ts";
-import { type StackedAdapter, stackLora } from "../methods/lora/stack.ts";
-import type { AttachedMethod, MethodTarget } from "../methods/method.ts";
+import { UnsupportedError } from "../../base/errors.ts";
+import { createRandom } from "../../base/random.ts";
+import type { LoraConfig } from "../../methods/lora/config.ts";
+import { lora } from "../../methods/lora/lora.ts";
+import { type StackedAdapter, stackLora } from "../../methods/lora/stack.ts";
+import type { AttachedMethod, MethodTarget } from "../../methods/method.ts";
 import type { Adapter } from "./adapter-files.ts";
 import type { WeightSource } from "./checkpoint-weights.ts";
 import { loadParameters } from "./parameter-store.ts";

@@ -1,10 +1,10 @@
 /** An optimizer on the trained tensors of a store: where the backend keeps them, if its state can stand there. */
-import type { Backend } from "../backends/backend.ts";
-import type { Optimizer } from "../optimizers/optimizer.ts";
+import type { Backend } from "../../backends/backend.ts";
+import type { Optimizer } from "../../optimizers/optimizer.ts";
+import type { ParameterStore } from "../weights/parameter-store.ts";
 import { createOptimizerOnDevice } from "./optimizer-on-device.ts";
 import { createOptimizerOnGroups } from "./optimizer-on-groups.ts";
 import type { TrainedOptimizer } from "./optimizer-state.ts";
-import type { ParameterStore } from "./parameter-store.ts";
 
 export interface OptimizerOptions {
   readonly backend: Backend;

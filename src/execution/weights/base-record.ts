@@ -2,9 +2,9 @@
  * Which base an adapter was trained on: tunesmith.json in the adapter's folder, beside PEFT's files, which other programs ignore.
  * With it an adapter that is put on another base of the same shapes is noticed, and a quantised base is held again as it was.
  */
-import type { Folder } from "../base/byte-source.ts";
-import { CheckpointError } from "../base/errors.ts";
-import { readJson } from "../models/weights/checkpoint.ts";
+import type { Folder } from "../../base/byte-source.ts";
+import { CheckpointError } from "../../base/errors.ts";
+import { readJson } from "../../models/weights/checkpoint.ts";
 import type { QuantizationConfig } from "./quantised-base.ts";
 
 export const recordFile = "tunesmith.json";

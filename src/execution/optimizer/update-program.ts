@@ -1,10 +1,10 @@
 /** An update rule, compiled: one call makes new weights and new state out of the present ones and the gradient, in place. */
-import type { Backend, HostTensor } from "../backends/backend.ts";
-import type { Scalars, UpdateRule } from "../optimizers/optimizer.ts";
-import { Graph, type Node, type Value } from "../tensor/graph.ts";
-import { mul } from "../tensor/ops/index.ts";
-import { type Dim, dim, type Shape } from "../tensor/shape.ts";
-import type { ParameterGroup } from "./parameter-store.ts";
+import type { Backend, HostTensor } from "../../backends/backend.ts";
+import type { Scalars, UpdateRule } from "../../optimizers/optimizer.ts";
+import { Graph, type Node, type Value } from "../../tensor/graph.ts";
+import { mul } from "../../tensor/ops/index.ts";
+import { type Dim, dim, type Shape } from "../../tensor/shape.ts";
+import type { ParameterGroup } from "../weights/parameter-store.ts";
 
 export interface UpdateCall {
   readonly parameter: HostTensor;
