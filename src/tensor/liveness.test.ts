@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { Graph, type Value } from "./graph.ts";
 import { peakIntermediateBytes } from "./liveness.ts";
-import { add, exp, matmul, reduceSum, reshape, transpose } from "./ops/index.ts";
+import { add, dequantizeNf4, exp, matmul, reduceSum, reshape, transpose } from "./ops/index.ts";
 import { dim } from "./shape.ts";
 
 const bytes = 10 * 4 * 4;
@@ -42,4 +42,14 @@ it("follows the runtime from result to result, not the order in which nodes were
   const y = input(product);
   product.output("y", matmul(turn(y), y));
   expect(peakIntermediateBytes({ graph: product, bindings, held: () => true })).toBe(bytes);
+});
+
+it("counts decoded weights beside each product that reads them, not between", () => {
+  const graph = new Graph();
+  const [codes, absmax] = [graph.input("codes", { dtype: "uint8", shape: [32] }), graph.input("absmax", { dtype: "float32", shape: [2] })];
+  const weight = dequantizeNf4(codes, absmax, { shape: [16, 4], blockSize: 32 });
+  const wide = matmul(input(graph), weight, { transposeB: true }); // [10, 16]
+  graph.output("y", matmul(turn(turn(wide)), weight));
+  // The first product beside the weight; then two of its turns, without it.
+  expect(peakIntermediateBytes({ graph, bindings, held: () => true })).toBe(Math.max(10 * 16 + 16 * 4, 2 * 10 * 16) * 4);
 });

@@ -16,6 +16,9 @@ const mayOverwrite = new Set([
   ...["gelu", "geluTanh", "softmax"],
 ]);
 
+/** A kernel decodes these codes by itself, or they are decoded right before the product: once for each that reads them, and never held between. */
+const isDecodedInPassing = ({ producer }: Value): boolean => producer?.op.name === "dequantizeNf4";
+
 /** Bytes, without the graph's inputs and the outputs named in `held`, which live elsewhere. */
 export function peakIntermediateBytes({
   graph,
@@ -31,6 +34,7 @@ export function peakIntermediateBytes({
   const lastUse = new Map<Value, number>();
   const elsewhere = new Set<Value>(graph.inputs.values());
   const nodes = runOrder(graph);
+  for (const output of nodes.flatMap(({ outputs }) => outputs)) if (isDecodedInPassing(output)) elsewhere.add(output);
   nodes.forEach((node, at) => {
     if (aliases.has(node.op.name)) owner.set(node.outputs[0]!, ownerOf(node.inputs[0]!));
     for (const value of [...node.inputs, ...node.outputs]) lastUse.set(ownerOf(value), at);
@@ -52,7 +56,8 @@ export function peakIntermediateBytes({
     const over =
       mayOverwrite.has(node.op.name) && made.length > 0 && ends.find((value) => value !== made[0] && sizeOf(value) === sizeOf(made[0]!));
     if (over) live -= sizeOf(over);
-    const scratch = (node.op.scratch?.(node.inputs) ?? []).reduce((sum, type) => sum + sizeOf(type), 0);
+    const passing = [...(node.op.scratch?.(node.inputs) ?? []), ...node.inputs.filter(isDecodedInPassing)];
+    const scratch = passing.reduce((sum, type) => sum + sizeOf(type), 0);
     peak = Math.max(peak, live + scratch);
     for (const value of ends) if (value !== over) live -= sizeOf(value);
   });
