@@ -6,6 +6,7 @@ import { verifyGraph } from "../../tensor/passes/verify.ts";
 import { type HostTensor, isOnDevice, type Tensor } from "../backend.ts";
 import { bindInputs, checkOutputs } from "../check-tensors.ts";
 import type { DeviceName } from "../registry.ts";
+import { dropCopy } from "./drop-copy.ts";
 import { lowerToOnnx, outputName } from "./lower.ts";
 import { elementType, type OnnxTensor as OnnxInitializer } from "./onnx-schema.ts";
 
@@ -88,6 +89,7 @@ export async function openSession({
         ]),
       );
       const results = await session.run(feeds, fetches).catch((error: Error) => fail(error.message, error));
+      for (const [output, { data }] of Object.entries(outputs)) dropCopy(results[outputName(output)]!.data as HostTensor["data"], data);
       return new Map([...graph.outputs].map(([output, type]) => [output, { result: results[outputName(output)]!, type }]));
     },
     dispose: () => session.release(),
