@@ -3,6 +3,7 @@
  * added into the accumulator here: a gradient of the table's size would be nearly all zeros.
  */
 import type { HostTensor, Tensor } from "../backends/backend.ts";
+import { giveBack } from "../backends/give-back.ts";
 import type { Value } from "../tensor/graph.ts";
 import { add } from "../tensor/ops/index.ts";
 import type { ParameterStore } from "./weights/parameter-store.ts";
@@ -110,6 +111,7 @@ export class GradientAccumulators implements GradientSink {
     if (values !== accumulator) {
       if (this.#begun.has(parameter)) for (let i = 0; i < values.length; i++) accumulator[i]! += values[i]!;
       else accumulator.set(values);
+      giveBack(values);
     }
     this.#begun.add(parameter);
   }

@@ -5,8 +5,8 @@ import type { Graph, TensorType } from "../../tensor/graph.ts";
 import { verifyGraph } from "../../tensor/passes/verify.ts";
 import { type HostTensor, isOnDevice, type Tensor } from "../backend.ts";
 import { bindInputs, checkOutputs } from "../check-tensors.ts";
+import { giveBack } from "../give-back.ts";
 import type { DeviceName } from "../registry.ts";
-import { dropCopy } from "./drop-copy.ts";
 import { lowerToOnnx, outputName } from "./lower.ts";
 import { elementType, type OnnxTensor as OnnxInitializer } from "./onnx-schema.ts";
 
@@ -89,7 +89,10 @@ export async function openSession({
         ]),
       );
       const results = await session.run(feeds, fetches).catch((error: Error) => fail(error.message, error));
-      for (const [output, { data }] of Object.entries(outputs)) dropCopy(results[outputName(output)]!.data as HostTensor["data"], data);
+      for (const [output, { data }] of Object.entries(outputs)) {
+        const returned = results[outputName(output)]!.data as HostTensor["data"];
+        if (returned.buffer !== data.buffer) giveBack(returned);
+      }
       return new Map([...graph.outputs].map(([output, type]) => [output, { result: results[outputName(output)]!, type }]));
     },
     dispose: () => session.release(),
