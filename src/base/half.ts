@@ -19,23 +19,23 @@ export function float32ToBfloat16(values: Float32Array): Uint16Array {
   return out;
 }
 
+/** What each of the 65,536 bit patterns stands for; made when first asked for. */
+let float16Values: Float32Array | undefined;
+
 export function float16ToFloat32(bits: Uint16Array): Float32Array {
+  float16Values ??= Float32Array.from({ length: 2 ** 16 }, (_, pattern) => float16Value(pattern));
   const out = new Float32Array(bits.length);
-  for (let i = 0; i < bits.length; i++) {
-    const h = bits[i]!;
-    const exponent = (h >> 10) & 0x1f;
-    const mantissa = h & 0x3ff;
-    const magnitude =
-      exponent === 0
-        ? mantissa * 2 ** -24
-        : exponent === 31
-          ? mantissa
-            ? Number.NaN
-            : Number.POSITIVE_INFINITY
-          : (1 + mantissa / 1024) * 2 ** (exponent - 15);
-    out[i] = h & 0x8000 ? -magnitude : magnitude;
-  }
+  for (let i = 0; i < bits.length; i++) out[i] = float16Values[bits[i]!]!;
   return out;
+}
+
+function float16Value(pattern: number): number {
+  const sign = pattern & 0x8000 ? -1 : 1;
+  const exponent = (pattern >> 10) & 0x1f;
+  const mantissa = pattern & 0x3ff;
+  if (exponent === 0) return sign * mantissa * 2 ** -24;
+  if (exponent === 31) return mantissa ? Number.NaN : sign * Number.POSITIVE_INFINITY;
+  return sign * (1 + mantissa / 1024) * 2 ** (exponent - 15);
 }
 
 export function float32ToFloat16(values: Float32Array): Uint16Array {
