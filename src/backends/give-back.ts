@@ -5,9 +5,12 @@
  */
 const nowhere = closedPort();
 
+/** Bytes. Smaller arrays are left to the collector: freed one by one among larger ones they scatter the process's memory (docs/log.md). */
+const least = 2 ** 20;
+
 /** The array is empty afterwards, unless its memory cannot be transferred; that is left to the collector. What is transferred to a port that nobody reads is gone at once. */
 export function giveBack({ buffer }: ArrayBufferView): void {
-  if (!(buffer instanceof ArrayBuffer)) return;
+  if (!(buffer instanceof ArrayBuffer) || buffer.byteLength < least) return;
   try {
     nowhere.postMessage(null, [buffer]);
   } catch (error) {
