@@ -65,7 +65,7 @@ export interface Backend {
   readonly name: string;
   /** Element types in which weights may be handed over. */
   readonly storable: readonly DType[];
-  /** True if it may compute in float16; whether the one at hand does, a trial tells (half-precision.ts). */
+  /** True if it may compute in float16; whether the one at hand does, a trial tells (trials.ts). */
   readonly computesFloat16?: boolean;
   /** Graphs that print alike share one executable, unless they have constants.
    * @throws BackendError naming the operation, if the device lacks one */

@@ -1,7 +1,7 @@
 /** A checkpoint opened for use: model, tokenizer, method, parameters in memory, on one backend. */
 
 import type { Backend } from "../backends/backend.ts";
-import { whyNoInt8 } from "../backends/integer-products.ts";
+import { whyNoInt8 } from "../backends/trials.ts";
 import type { Folder } from "../base/byte-source.ts";
 import { CheckpointError, ConfigError } from "../base/errors.ts";
 import { createRandom } from "../base/random.ts";

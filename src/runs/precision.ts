@@ -1,6 +1,6 @@
 /** Whether a run can have the precision that it asks for. */
 import type { Backend } from "../backends/backend.ts";
-import { whyNoFloat16 } from "../backends/half-precision.ts";
+import { whyNoFloat16 } from "../backends/trials.ts";
 import { ConfigError } from "../base/errors.ts";
 import type { RunConfig } from "./config.ts";
 

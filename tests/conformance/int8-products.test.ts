@@ -8,6 +8,7 @@ import type { Batch, TokenizedExample } from "../../src/data/batch.ts";
 import { collate } from "../../src/data/batches.ts";
 import { sameToken } from "../../src/data/collators.ts";
 import { lora } from "../../src/methods/lora/lora.ts";
+import { cosine } from "../cosine.ts";
 import { batchOf, openTinyModel, reference } from "./tiny-model.ts";
 
 const quantization = { format: "int8", compute: "int8", embeddings: "int8" } as const;
@@ -47,9 +48,3 @@ describe.each(Object.keys(batches))("%s", (kind) => {
     expect(cosine(exact.store.groups[0]!.gradients, rounded.store.groups[0]!.gradients)).toBeGreaterThan(0.97);
   });
 });
-
-/** Of the angle between two vectors. */
-function cosine(a: Float32Array, b: Float32Array): number {
-  const dot = (x: Float32Array, y: Float32Array): number => x.reduce((sum, value, i) => sum + value * y[i]!, 0);
-  return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
-}

@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import type { Backend } from "../../src/backends/backend.ts";
-import { untouched } from "../../src/execution/loaded-model.ts";
+import { whyNoInt8 } from "../../src/backends/trials.ts";
+import { openModel, untouched } from "../../src/execution/loaded-model.ts";
 import { checkNotQuantised, encodeAdapter, mergedParameter, readAdapter } from "../../src/execution/weights/adapter-files.ts";
 import { readParameter } from "../../src/execution/weights/parameter-store.ts";
 import { checkFreezesBase, type QuantizationConfig } from "../../src/execution/weights/quantised-base.ts";
@@ -18,6 +19,7 @@ import { createQuantisedCache } from "../../src/platform/node/quantised-cache.ts
 import { openRunFolder } from "../../src/platform/node/run-folder.ts";
 import type { Graph } from "../../src/tensor/graph.ts";
 import { backend, batchOf, openTinyModel, reference } from "../conformance/tiny-model.ts";
+import { cosine } from "../cosine.ts";
 
 const temporary = mkdtempSync(join(tmpdir(), "tunesmith-quantised-"));
 afterAll(() => rmSync(temporary, { recursive: true, force: true }));
@@ -143,12 +145,6 @@ it.each([int8, tables])("writes with %o alike whether codes are fed or laid out 
   expect([...packed]).not.toEqual([...decoded]);
 });
 
-/** Of the angle between two vectors. */
-function cosine(a: Float32Array, b: Float32Array): number {
-  const dot = (x: Float32Array, y: Float32Array): number => x.reduce((sum, value, i) => sum + value * y[i]!, 0);
-  return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
-}
-
 describe("the copy on disk", () => {
   const open = (home: string, notices: string[]) =>
     openTinyModel({
@@ -236,6 +232,20 @@ describe("what is refused", () => {
     const { parameters, linears } = describeModel(model);
     const attached = attach(name, options)({ model, parameters, linears });
     expect(() => checkFreezesBase(attached, { method: { name }, linears })).toThrow(message);
+  });
+
+  it("8-bit integers on a processor whose sums of them overflow", async () => {
+    const overflowing: Backend = {
+      ...backend,
+      async compile() {
+        return { run: async () => ({ y: { dtype: "float32", dims: [1, 1], data: Float32Array.of(4160) } }), dispose: async () => {} };
+      },
+    };
+    const folder = openFolder(new URL("../../examples/base-model/checkpoint", import.meta.url).pathname);
+    await expect(openModel({ folder, backend: overflowing, quantization: { ...int8, compute: "int8" } })).rejects.toThrow(
+      /^quantization.compute: int8 needs a processor .* it computed 64 x 1 x 127 = 4160\. Leave quantization.compute out/,
+    );
+    expect(await whyNoInt8(backend)).toBeUndefined();
   });
 
   it("folding an adapter into codes, unless the rounded weights are asked for", async () => {

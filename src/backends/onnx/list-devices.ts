@@ -2,8 +2,8 @@
 import { BackendError } from "../../base/errors.ts";
 import { Graph } from "../../tensor/graph.ts";
 import { add } from "../../tensor/ops/index.ts";
-import { whyNoInt8 } from "../integer-products.ts";
 import { type DeviceName, devices } from "../registry.ts";
+import { tryOut, whyNoInt8 } from "../trials.ts";
 import { createOnnxBackend } from "./backend.ts";
 import type { OnnxRuntime } from "./session.ts";
 
@@ -28,10 +28,9 @@ export async function tryDevice(runtime: OnnxRuntime, device: DeviceName): Promi
   graph.output("y", add(graph.input("x", { dtype: "float32", shape: [1] }), 1));
   try {
     const backend = createOnnxBackend({ runtime, provider: device });
-    const executable = await backend.compile(graph, { name: `trial of ${device}` });
-    const { y } = await executable.run({ x: { dtype: "float32", dims: [1], data: Float32Array.of(1) } });
-    await executable.dispose();
-    if (y?.data[0] !== 2) throw new BackendError(`computed 1 + 1 = ${y?.data[0]}.`);
+    const inputs = { x: { dtype: "float32", dims: [1], data: Float32Array.of(1) } } as const;
+    const { data } = await tryOut(backend, graph, { name: `trial of ${device}`, inputs });
+    if (data[0] !== 2) throw new BackendError(`computed 1 + 1 = ${data[0]}.`);
     return { available: true, ...(device === "cpu" && { computesInt8: (await whyNoInt8(backend)) === undefined }) };
   } catch (error) {
     return { available: false, reason: reasonOf(error as Error) };

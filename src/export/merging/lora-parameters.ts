@@ -4,7 +4,7 @@
  */
 import { CheckpointError, UnsupportedError } from "../../base/errors.ts";
 import { endsWithModule } from "../../base/module-names.ts";
-import { moduleInFile } from "../../methods/lora/bare-parameters.ts";
+import { factorsOfExpert, moduleInFile } from "../../methods/lora/bare-parameters.ts";
 import { matchesPattern } from "../../methods/match-modules.ts";
 import type { ParameterData } from "../../methods/method.ts";
 import type { JsonObject } from "../../models/weights/checkpoint.ts";
@@ -65,8 +65,7 @@ export function splitExperts(
     );
   return Array.from({ length: experts }, (_, expert) => ({
     ...{ rank, inFeatures, outFeatures, scale: scaleOf(parameter, rank) },
-    a: a.data.slice(expert * rank * inFeatures, (expert + 1) * rank * inFeatures),
-    b: Float32Array.from({ length: outFeatures * rank }, (_, i) => b.data[i * experts + expert]!),
+    ...factorsOfExpert({ a: a.data, b: b.data }, { expert, experts, rank, inFeatures, outFeatures, part: 0 }),
   }));
 }
 

@@ -117,16 +117,35 @@ export function splitBare(tensors: Tensors, parameters: readonly BareParameter[]
     for (const name of Object.values(names)) split.delete(name);
     for (const layer of layers) {
       const [expert, part] = [expertOf(layer), layer.bare?.expert?.part ?? 0];
-      const rows = a.data.subarray(expert * rank * inFeatures, (expert + 1) * rank * inFeatures);
-      const ofLayer = Float32Array.from(
-        { length: outFeatures * rank },
-        (_, i) => b.data[(part * outFeatures * rank + i) * experts + expert]!,
-      );
-      split.set(inFile(layer.a.name), { shape: layer.a.shape, data: rows });
-      split.set(inFile(layer.b.name), { shape: layer.b.shape, data: ofLayer });
+      const own = factorsOfExpert({ a: a.data, b: b.data }, { expert, experts, rank, inFeatures, outFeatures, part });
+      split.set(inFile(layer.a.name), { shape: layer.a.shape, data: own.a });
+      split.set(inFile(layer.b.name), { shape: layer.b.shape, data: own.b });
     }
   }
   return split;
+}
+
+export interface ExpertPlace {
+  readonly expert: number;
+  readonly experts: number;
+  readonly rank: number;
+  readonly inFeatures: number;
+  readonly outFeatures: number;
+  /** Of the layers that stand above each other in B. */
+  readonly part: number;
+}
+
+interface Factors {
+  readonly a: Float32Array;
+  readonly b: Float32Array;
+}
+
+/** A [rank, in], in the parameter's own memory, and B [out, rank] of one expert, out of the factors of a parameter. */
+export function factorsOfExpert({ a, b }: Factors, { expert, experts, rank, inFeatures, outFeatures, part }: ExpertPlace): Factors {
+  return {
+    a: a.subarray(expert * rank * inFeatures, (expert + 1) * rank * inFeatures),
+    b: Float32Array.from({ length: outFeatures * rank }, (_, i) => b[(part * outFeatures * rank + i) * experts + expert]!),
+  };
 }
 
 function sizesOf({ inFeatures, outFeatures, bare }: AdaptedLinear) {
