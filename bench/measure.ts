@@ -6,22 +6,16 @@ import { loadOnnxRuntime } from "../src/platform/node/onnxruntime.ts";
 import { predictMemory } from "../src/runs/estimate.ts";
 import { Graph } from "../src/tensor/graph.ts";
 import { matmul } from "../src/tensor/ops/index.ts";
-import { type BenchOptions, openRandomLlama, randomBatch, shape135m } from "./random-llama.ts";
+import { openRandomModel, type RandomModelOptions, randomBatch } from "./random-model.ts";
+import { shapes } from "./shapes.ts";
+
+type ModelOptions = Omit<RandomModelOptions, "config">;
 
 const job = JSON.parse(process.argv[2]!) as
   | { kind: "matmul" }
-  | {
-      kind: "step";
-      method: "lora" | "full";
-      weights: BenchOptions["weights"];
-      quantization?: BenchOptions["quantization"];
-      tokens: number;
-      batch: number;
-      layers: number;
-      steps: number;
-      activationCheckpointing: "none" | "block";
-    }
-  | { kind: "generate"; weights: BenchOptions["weights"]; quantization?: BenchOptions["quantization"]; tokens: number };
+  | (ModelOptions & { kind: "step"; tokens: number; batch: number; layers: number; steps: number })
+  | (ModelOptions & { kind: "generate"; tokens: number });
+const shape = shapes["llama-135m"];
 
 const print = (result: object): void =>
   console.log(JSON.stringify({ ...result, peakMemoryMb: (process.resourceUsage().maxRSS * 1024) / 1e6 }));
@@ -44,8 +38,8 @@ if (job.kind === "matmul") {
   print({ gflops: (2 * M * K * N) / best / 1e9 });
 } else if (job.kind === "step") {
   const { tokens, batch: batchSize, layers, steps, ...options } = job;
-  const { engine, store } = await openRandomLlama({ shape: { ...shape135m, layers }, ...options });
-  const batch = randomBatch({ batchSize, tokens, vocab: shape135m.vocab });
+  const { engine, store } = await openRandomModel({ config: { ...shape.config, num_hidden_layers: layers }, ...options });
+  const batch = randomBatch(shape, { batchSize, tokens });
   const seconds: number[] = [];
   for (let step = 1; step <= steps + 1; step++) {
     const started = performance.now();
@@ -63,13 +57,13 @@ if (job.kind === "matmul") {
     trainableParameters,
   });
 } else {
-  const { weights, quantization } = job;
-  const { backend, model, store } = await openRandomLlama({ shape: shape135m, method: "lora", weights, quantization });
+  const { tokens, ...options } = job;
+  const { backend, model, store } = await openRandomModel({ config: shape.config, ...options });
   const decoder = await createDecoder({ backend, model, method: untouched, store, weights: "packed" });
   await decoder.prepare([{}]);
   await decoder.step([Array.from({ length: 32 }, (_, i) => i)]);
   await decoder.step([[1]]);
   const started = performance.now();
-  for (let i = 0; i < job.tokens; i++) await decoder.step([[i]]);
-  print({ tokensPerSecond: job.tokens / ((performance.now() - started) / 1000) });
+  for (let i = 0; i < tokens; i++) await decoder.step([[i]]);
+  print({ tokensPerSecond: tokens / ((performance.now() - started) / 1000) });
 }

@@ -20,7 +20,7 @@ import { gradients } from "../tensor/autodiff.ts";
 import type { Graph, TensorType, Value } from "../tensor/graph.ts";
 import { autocast } from "../tensor/passes/autocast.ts";
 import { cutDecodedWeights } from "../tensor/passes/cut-decoded-weights.ts";
-import { extract } from "../tensor/passes/extract.ts";
+import { extract, withoutUnread } from "../tensor/passes/extract.ts";
 import { mergeProducts } from "../tensor/passes/merge-products.ts";
 import { scaleRowsLate } from "../tensor/passes/scale-rows-late.ts";
 import { type Dim, dim } from "../tensor/shape.ts";
@@ -272,8 +272,6 @@ async function compileHead(
     forward: await compileToStay(backend, joined, { name: evaluates ? "head evaluation" : "head training", toHost: headReport }),
   };
 }
-
-const withoutUnread = (graph: Graph): Graph => extract({ graph, inputs: new Map(), outputs: graph.outputs });
 
 function topInputs(graph: Graph, k: number): ReferenceTop {
   const input = (name: string, type: TensorType): Value => graph.input(`referenceTop.${name}`, type);
