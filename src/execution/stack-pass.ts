@@ -7,7 +7,7 @@ import type { Graph } from "../tensor/graph.ts";
 import { type DimBindings, evaluateShape } from "../tensor/shape.ts";
 import { type BlockContext, int64 } from "./batch-context.ts";
 import { outputGradientName } from "./differentiate-segment.ts";
-import { denseGradientOf, type GradientSink } from "./parameter-gradients.ts";
+import { denseGradientOf, type GradientPlace, type GradientSink } from "./parameter-gradients.ts";
 import type { PassMemory, PassStore } from "./pass-memory.ts";
 import type { CompiledSegment, Trunk } from "./training-program.ts";
 
@@ -117,7 +117,7 @@ export class StackPass {
   ): Promise<Tensor | undefined> {
     if (!backward) return undefined;
     const { memory } = this.#options;
-    const parameterOf = (local: string): string => segment.parameters.get(local)!.name;
+    const placeOf = (local: string): GradientPlace => ({ parameter: segment.parameters.get(local)!.name });
     const outputs: Record<string, HostTensor> = {};
     for (const [name, { shape }] of backward.graph.outputs) {
       const local = denseGradientOf(name);
@@ -126,7 +126,7 @@ export class StackPass {
         name === hiddenGradient || isShared(name)
           ? this.#slot(slot, evaluateShape(shape, this.#bindings))
           : local !== undefined
-            ? accumulators.target(parameterOf(local))
+            ? accumulators.target(placeOf(local))
             : undefined;
       if (given) outputs[name] = given;
     }
@@ -140,7 +140,7 @@ export class StackPass {
       if (isShared(name)) this.#sums.set(name, await memory.add(this.#sums.get(name), result));
       else ofParameters[name] = result;
     }
-    await accumulators.addAll(ofParameters, parameterOf);
+    await accumulators.addAll(ofParameters, placeOf);
     return outputs[hiddenGradient] ?? results[hiddenGradient];
   }
 
