@@ -1,4 +1,4 @@
-/** Files for `pretrain`: checked by `config validate`, and known for what they are where another command gets one. */
+/** Files for every command: checked by `config validate`, and known for what they are where another command gets one. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -36,6 +36,32 @@ it("refuses a model beside the recipe of one", async () => {
   expect(code).toBe(2);
   expect(stderr).toContain("model: pretrain makes a new model and trains all of it. Leave model out.");
 });
+
+it("fills a file for update in without naming a run", async () => {
+  const data = "data: { train: rows.jsonl }\noutput: runs/second\n";
+  const { code, stdout } = await runCli(["config", "validate", file("update.yaml", `${data}update: { l2sp: 0.1 }\n`)]);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^update:\n {2}replayShare: 0.1\n {2}l2sp: 0.1\n {2}kl: 0\n/);
+  expect((await runCli(["config", "validate", file("again.yaml", stdout)])).stdout).toBe(stdout);
+  const { stderr } = await runCli(["config", "validate", file("method.yaml", `${data}update: {}\nmethod: { name: lora }\n`)]);
+  expect(stderr).toContain("method: is taken from the earlier run. Leave it out.");
+});
+
+it("prints an example that is right", async () => {
+  const { stdout } = await runCli(["config", "example"]);
+  expect((await runCli(["config", "validate", file("example.yaml", stdout)])).code).toBe(0);
+  const uncommented = file("all.yaml", stdout.replace("# quantization", "quantization"));
+  expect((await runCli(["config", "validate", uncommented])).stdout).toContain("compute: int8");
+});
+
+it.each([["train"], ["pretrain"], ["update", "runs/first"], ["merge"], ["config", "validate"]])(
+  "%s says that there is no file",
+  async (...args) => {
+    const { code, stderr } = await runCli([...args, "nowhere.yaml"]);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/^error: nowhere\.yaml cannot be read: ENOENT\. Name a (configuration|recipe) file.*\.\n$/);
+  },
+);
 
 it("train names the command that takes it", async () => {
   const { code, stderr } = await runCli(["train", example]);

@@ -1,5 +1,4 @@
 /** tunesmith merge: several adapters into one adapter, or several models into one model, as a recipe file says. */
-import { readFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { ConfigError } from "../../base/errors.ts";
 import { checkSameBase, type HashedFile, type MergeSource, mergedFiles, mergeManifest } from "../../export/merging/merge.ts";
@@ -7,8 +6,8 @@ import { parseMergeRecipe } from "../../export/merging/recipe.ts";
 import { readJson } from "../../models/weights/checkpoint.ts";
 import { isFolder, openFolder } from "../../platform/node/files.ts";
 import { createFolderShelf, hashFile } from "../../platform/node/folder-shelf.ts";
-import { applyOverrides, parseConfigText } from "../../runs/config-text.ts";
 import type { Command } from "../command.ts";
+import { readConfigFile } from "../config-file.ts";
 import { resolveModelPath, tunesmithVersion } from "../environment.ts";
 
 export const merge = {
@@ -19,10 +18,7 @@ export const merge = {
       .argument("<recipe>", "YAML or JSON file: adapters or models, weights, method, output")
       .argument("[overrides...]", "single values, for example method.density=0.3 weights=[1,0.5]")
       .action(async (file: string, overrides: string[]) => {
-        const text = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
-          throw new ConfigError(`${file} cannot be read: ${error.code}. Name a recipe file.`);
-        });
-        const recipe = parseMergeRecipe(applyOverrides(parseConfigText(text, file), overrides));
+        const recipe = parseMergeRecipe(await readConfigFile({ file, overrides, of: "recipe" }));
         const { output } = recipe;
         const target = resolve(output);
         if (await openFolder(dirname(target)).has(basename(target)))

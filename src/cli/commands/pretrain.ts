@@ -1,12 +1,11 @@
 /** tunesmith pretrain: a small model from nothing, or rather from text. */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createRandom } from "../../base/random.ts";
 import { readDatasetFiles } from "../../platform/node/dataset-files.ts";
 import { isFolder, writeFileAtomic } from "../../platform/node/files.ts";
-import { applyOverrides, parseConfigText } from "../../runs/config-text.ts";
 import { initialCheckpointFiles } from "../../runs/initial-checkpoint.ts";
 import type { Command } from "../command.ts";
+import { readConfigFile } from "../config-file.ts";
 import { parsePretrainFile } from "../pretrain-config.ts";
 import { createProgress } from "../progress.ts";
 import { trainInWorker } from "../train-in-worker.ts";
@@ -20,7 +19,7 @@ export const pretrain = {
       .argument("[overrides...]", "single values, for example training.maxSteps=100")
       .option("--resume", "continue the run in the output folder", false)
       .action(async (file: string, overrides: string[], { resume }: { resume: boolean }) => {
-        const { recipe, config } = parsePretrainFile(applyOverrides(parseConfigText(await readFile(file, "utf8"), file), overrides));
+        const { recipe, config } = parsePretrainFile(await readConfigFile({ file, overrides }));
         const { output, model: initial } = config;
         if (!resume || !(await isFolder(initial))) {
           const { rows } = await readDatasetFiles(config.data.train);

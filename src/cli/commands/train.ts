@@ -1,12 +1,11 @@
 /** tunesmith train: one configuration file, one run folder; --dry-run only says what it would do. */
-import { readFile } from "node:fs/promises";
-import { ConfigError } from "../../base/errors.ts";
 import { formatBytes, formatCount, formatDuration } from "../../base/units.ts";
 import { parseRunConfig } from "../../runs/config.ts";
-import { applyOverrides, parseConfigText, printRunConfig } from "../../runs/config-text.ts";
+import { printRunConfig } from "../../runs/config-text.ts";
 import { estimateRun } from "../../runs/estimate.ts";
 import { prepareRun } from "../../runs/prepare.ts";
 import type { Command } from "../command.ts";
+import { readConfigFile } from "../config-file.ts";
 import { createNodeEnvironment } from "../environment.ts";
 import { trainAndShow } from "../train-and-show.ts";
 
@@ -28,10 +27,7 @@ export const train = {
       .option("--dry-run", "print the resolved configuration, sizes, memory and time, and stop", false)
       .option("--json", "print the result as JSON", false)
       .action(async (file: string, overrides: string[], { resume, dryRun, json }: Options) => {
-        const text = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
-          throw new ConfigError(`${file} cannot be read: ${error.code}. Name a configuration file; "tunesmith config example" prints one.`);
-        });
-        const config = parseRunConfig(applyOverrides(parseConfigText(text, file), overrides));
+        const config = parseRunConfig(await readConfigFile({ file, overrides }));
         if (dryRun) {
           const prepared = await prepareRun(config, createNodeEnvironment(process.argv.slice(2)));
           const estimate = await estimateRun(prepared, config.training);

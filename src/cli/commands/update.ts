@@ -1,10 +1,9 @@
 /** tunesmith update: continue a finished run with new data, and see what it forgets. */
-import { readFile } from "node:fs/promises";
 import { ConfigError } from "../../base/errors.ts";
 import { parseRunConfig } from "../../runs/config.ts";
-import { applyOverrides, parseConfigText } from "../../runs/config-text.ts";
 import { openEarlierRun } from "../../runs/earlier-run.ts";
 import type { Command } from "../command.ts";
+import { readConfigFile } from "../config-file.ts";
 import { createNodeEnvironment } from "../environment.ts";
 import { trainAndShow } from "../train-and-show.ts";
 
@@ -19,7 +18,7 @@ export const update = {
       .option("--resume", "continue the run in the output folder", false)
       .option("--json", "print the result as JSON", false)
       .action(async (run: string, file: string, overrides: string[], { resume, json }: { resume: boolean; json: boolean }) => {
-        const raw = applyOverrides(parseConfigText(await readFile(file, "utf8"), file), overrides);
+        const raw = await readConfigFile({ file, overrides });
         for (const key of ["model", "method"])
           if (key in raw) throw new ConfigError(`${key}: is taken from the earlier run, ${run}. Leave it out of ${file}.`);
         const earlier = await openEarlierRun(run, createNodeEnvironment(process.argv.slice(2)));
