@@ -217,12 +217,16 @@ function withDefaultSchedule(raw: unknown): unknown {
   return optimizer?.defaultSchedule && given?.schedule === undefined ? { ...given, schedule: optimizer.defaultSchedule } : raw;
 }
 
+/** YAML takes {format:nf4} for one name. */
+const lacksSpace = /^\w+:\S/;
+
 function explain(issue: z.core.$ZodIssue, raw: unknown): string[] {
   const path = issue.path.join(".");
   if (issue.code === "unrecognized_keys") {
     const known = knownKeys(issue.path, raw);
     return issue.keys.map((key) => {
       if (path === "" && key === "pretrain") return "pretrain: makes a new model, for which the command is tunesmith pretrain <file>.";
+      if (lacksSpace.test(key)) return `${[...issue.path, key].join(".")}: unknown key. Write a space behind the colon.`;
       const nearest = nearestName(key, known);
       return `${[...issue.path, key].join(".")}: unknown key.${nearest ? ` Did you mean "${nearest}"?` : ` Known here: ${known.join(", ")}.`}`;
     });
@@ -232,10 +236,11 @@ function explain(issue: z.core.$ZodIssue, raw: unknown): string[] {
   if (issue.code === "invalid_union" && registry && (issue.path.length === 1 || (issue.path.length === 2 && issue.path[1] === key))) {
     const given = valueAt(raw, [issue.path[0]!, key]);
     const names = registry.map(({ name }) => name);
-    const nearest = nearestName(String(given), names);
-    return [
-      `${String(issue.path[0])}.${key}: ${JSON.stringify(given)} is not known.${nearest ? ` Did you mean "${nearest}"?` : ""} Known: ${names.join(", ")}.`,
-    ];
+    const nearest = given === undefined ? undefined : nearestName(String(given), names);
+    const isJoined = Object.keys((valueAt(raw, [issue.path[0]!]) ?? {}) as object).some((name) => lacksSpace.test(name));
+    const wrong = given === undefined ? "missing" : `${JSON.stringify(given)} is not known`;
+    const advice = nearest ? ` Did you mean "${nearest}"?` : isJoined ? " Write a space behind the colon." : "";
+    return [`${String(issue.path[0])}.${key}: ${wrong}.${advice} Known: ${names.join(", ")}.`];
   }
   const value = valueAt(raw, issue.path);
   if (value === undefined)

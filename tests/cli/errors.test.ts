@@ -50,6 +50,14 @@ function editHeader(path: string, edit: (header: Record<string, { shape: number[
 const row = (output: string): string => `${JSON.stringify({ instruction: "Say it.", output })}\n`;
 
 const cases: Record<string, { run(): ReturnType<typeof runCli>; code: number; says: RegExp[] }> = {
+  "keys and values that YAML takes for one": {
+    run: () => train({ extra: "method: {name:full}\nquantization: {format:nf4}" }),
+    code: 2,
+    says: [
+      /method\.name:full: unknown key\. Write a space behind the colon\./,
+      /quantization\.format: missing\. Write a space behind the colon\. Known: nf4, int8\./,
+    ],
+  },
   "misspelt keys, all at once": {
     run: () => train({ extra: "trainng: { maxSteps: 1 }\nmethod: { name: lora, loraAlpa: 3 }\noptimizer: { name: adamm }" }),
     code: 2,
