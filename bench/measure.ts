@@ -3,24 +3,28 @@ import { createOnnxBackend } from "../src/backends/onnx/backend.ts";
 import { untouched } from "../src/execution/loaded-model.ts";
 import { createDecoder } from "../src/generation/decoder.ts";
 import { loadOnnxRuntime } from "../src/platform/node/onnxruntime.ts";
-import { predictMemory } from "../src/runs/estimate.ts";
+import { estimateRun } from "../src/runs/estimate.ts";
 import { Graph } from "../src/tensor/graph.ts";
 import { matmul } from "../src/tensor/ops/index.ts";
 import { type BenchOptions, openRandomLlama, randomBatch, shape135m } from "./random-llama.ts";
 
+interface StepJob {
+  kind: "step";
+  /** Say the peak memory only, as --dry-run does. */
+  predicts?: boolean;
+  method: "lora" | "full";
+  weights: BenchOptions["weights"];
+  quantization?: BenchOptions["quantization"];
+  tokens: number;
+  batch: number;
+  layers: number;
+  steps: number;
+  activationCheckpointing: "none" | "block";
+}
+
 const job = JSON.parse(process.argv[2]!) as
   | { kind: "matmul" }
-  | {
-      kind: "step";
-      method: "lora" | "full";
-      weights: BenchOptions["weights"];
-      quantization?: BenchOptions["quantization"];
-      tokens: number;
-      batch: number;
-      layers: number;
-      steps: number;
-      activationCheckpointing: "none" | "block";
-    }
+  | StepJob
   | { kind: "generate"; weights: BenchOptions["weights"]; quantization?: BenchOptions["quantization"]; tokens: number };
 
 const print = (result: object): void =>
@@ -42,10 +46,17 @@ if (job.kind === "matmul") {
     best = Math.min(best, (performance.now() - started) / 10_000);
   }
   print({ gflops: (2 * M * K * N) / best / 1e9 });
+} else if (job.kind === "step" && job.predicts) {
+  const { engine, loaded, batch } = await openStep(job);
+  const peakMemoryBytes = (): number => process.resourceUsage().maxRSS * 1024;
+  const { peakBytes } = await estimateRun(
+    { engine, loaded, batchesForEpoch: () => [batch] },
+    { gradientAccumulationSteps: 1, peakMemoryBytes },
+  );
+  print({ predictedMemoryMb: peakBytes / 1e6 });
 } else if (job.kind === "step") {
-  const { tokens, batch: batchSize, layers, steps, ...options } = job;
-  const { engine, store } = await openRandomLlama({ shape: { ...shape135m, layers }, ...options });
-  const batch = randomBatch({ batchSize, tokens, vocab: shape135m.vocab });
+  const { tokens, batch: batchSize, steps } = job;
+  const { engine, loaded, batch } = await openStep(job);
   const seconds: number[] = [];
   for (let step = 1; step <= steps + 1; step++) {
     const started = performance.now();
@@ -54,10 +65,8 @@ if (job.kind === "matmul") {
     await engine.update({ learningRate: 1e-4, step, gradientScale: Math.min(1, 1 / gradientNorm) });
     if (step > 1) seconds.push((performance.now() - started) / 1000);
   }
-  const trainableParameters = store.groups.reduce((sum, { parameters }) => sum + parameters.length, 0);
-  const predictedMemoryMb = Object.values(await predictMemory(engine, { store, batch })).reduce((sum, bytes) => sum + bytes, 0) / 1e6;
+  const trainableParameters = loaded.store.groups.reduce((sum, { parameters }) => sum + parameters.length, 0);
   print({
-    predictedMemoryMb,
     bestSeconds: Math.min(...seconds),
     tokensPerSecond: (batchSize * tokens) / Math.min(...seconds),
     trainableParameters,
@@ -72,4 +81,9 @@ if (job.kind === "matmul") {
   const started = performance.now();
   for (let i = 0; i < job.tokens; i++) await decoder.step([[i]]);
   print({ tokensPerSecond: job.tokens / ((performance.now() - started) / 1000) });
+}
+
+async function openStep({ tokens, batch: batchSize, layers, ...options }: StepJob) {
+  const { engine, store } = await openRandomLlama({ shape: { ...shape135m, layers }, ...options });
+  return { engine, loaded: { store }, batch: randomBatch({ batchSize, tokens, vocab: shape135m.vocab }) };
 }
