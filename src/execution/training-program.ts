@@ -20,7 +20,7 @@ import { gradients } from "../tensor/autodiff.ts";
 import type { Graph, TensorType, Value } from "../tensor/graph.ts";
 import { autocast } from "../tensor/passes/autocast.ts";
 import { cutDecodedWeights } from "../tensor/passes/cut-decoded-weights.ts";
-import { extract } from "../tensor/passes/extract.ts";
+import { extract, withoutUnread } from "../tensor/passes/extract.ts";
 import { mergeProducts } from "../tensor/passes/merge-products.ts";
 import { scaleRowsLate } from "../tensor/passes/scale-rows-late.ts";
 import { type Dim, dim } from "../tensor/shape.ts";
@@ -205,7 +205,7 @@ async function compileSegment(
   options: Parameters<typeof differentiateSegment>[0],
 ): Promise<CompiledSegment> {
   const merged = mergeProducts(options.segment.graph);
-  const graph = backend.name === "cpu" ? cutDecodedWeights(merged) : merged;
+  const graph = backend.decodesInParts ? cutDecodedWeights(merged) : merged;
   const segment = inPrecision({ ...options.segment, graph }, precision);
   const { forward, backward } = differentiateSegment({ ...options, segment });
   const compiled = { segment, forwardGraph: forward, forward: await compileToStay(backend, forward, { name: `${segment.name} forward` }) };
@@ -265,8 +265,6 @@ async function compileHead(
     forward: await compileToStay(backend, joined, { name: evaluates ? "head evaluation" : "head training", toHost: headReport }),
   };
 }
-
-const withoutUnread = (graph: Graph): Graph => extract({ graph, inputs: new Map(), outputs: graph.outputs });
 
 function topInputs(graph: Graph, k: number): ReferenceTop {
   const input = (name: string, type: TensorType): Value => graph.input(`referenceTop.${name}`, type);

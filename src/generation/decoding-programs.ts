@@ -15,6 +15,7 @@ import {
   type SegmentContext,
 } from "../models/segments.ts";
 import { float32, namedTensors, type ParameterStorage } from "../models/storage.ts";
+import { withoutUnread } from "../tensor/passes/extract.ts";
 import type { DecoderOptions } from "./decoder.ts";
 import type { LayerKeyValues } from "./key-value-cache.ts";
 import type { EncoderPrograms } from "./source-memory.ts";
@@ -130,7 +131,8 @@ const parametersOf = (...segments: readonly Segment[]): ReadonlySet<string> =>
   new Set(segments.flatMap(({ parameters }) => [...parameters.values()].map(({ name }) => name)));
 
 /** A segment whose parameters are given in every run. */
-async function fed(segment: Segment, { backend, store }: DecoderOptions): Promise<Program> {
+async function fed(built: Segment, { backend, store }: DecoderOptions): Promise<Program> {
+  const segment = { ...built, graph: withoutUnread(built.graph) };
   const parameters: Record<string, HostTensor> = {};
   for (const [local, { name }] of segment.parameters) Object.assign(parameters, namedTensors(local, store.parameters.get(name)!));
   return bind(segment, await backend.compile(segment.graph, { name: `${segment.name} decoding` }), parameters);
@@ -141,7 +143,8 @@ interface PackedOptions extends DecoderOptions {
 }
 
 /** A segment that holds its parameters, but for codes that it decodes. */
-async function packed(segment: Segment, { backend, store, isPacked }: PackedOptions): Promise<Program> {
+async function packed(built: Segment, { backend, store, isPacked }: PackedOptions): Promise<Program> {
+  const segment = { ...built, graph: withoutUnread(built.graph) };
   const constants = new Map<string, HostTensor>();
   const parameters: Record<string, HostTensor> = {};
   for (const [local, spec] of segment.parameters) {

@@ -42,6 +42,9 @@ export function extract({ graph, inputs, outputs }: ExtractOptions): Graph {
   return copy;
 }
 
+/** A copy without what no output needs, such as the decoding of a weight whose codes are multiplied as they are. */
+export const withoutUnread = (graph: Graph): Graph => extract({ graph, inputs: new Map(), outputs: graph.outputs });
+
 /** Equal for nodes that give equal results. */
 export const nodeKey = ({ op, attributes }: Node, operands: readonly Value[]): string =>
   `${op.name}(${operands.map(({ id }) => id).join(",")})${printAttributes(attributes)}`;
