@@ -9,9 +9,10 @@ import { cpus, loadavg, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { estimateRun } from "../src/runs/estimate.ts";
 import { openRandomModel, type RandomModelOptions, randomBatch } from "./random-model.ts";
-import { shapes } from "./shapes.ts";
+import { type ShapeName, shapes } from "./shapes.ts";
 
-interface Job extends RandomModelOptions {
+interface Job extends Pick<RandomModelOptions, "method"> {
+  readonly shape: ShapeName;
   readonly predicts: boolean;
   readonly tokens: number;
   readonly batch: number;
@@ -33,9 +34,9 @@ const jobs: readonly Omit<Job, "predicts">[] = [
   { shape: "qwen3-moe-300m", method: lora, tokens: 512, batch: 1 },
 ];
 
-async function needs({ predicts, tokens, batch: batchSize, ...options }: Job): Promise<Needs> {
-  const { engine, store } = await openRandomModel(options);
-  const batch = randomBatch(shapes[options.shape], { batchSize, tokens });
+async function needs({ shape, method, predicts, tokens, batch: batchSize }: Job): Promise<Needs> {
+  const { engine, store } = await openRandomModel({ config: shapes[shape].config, method });
+  const batch = randomBatch(shapes[shape], { batchSize, tokens });
   const peakMemoryBytes = (): number => process.resourceUsage().maxRSS * 1024;
   if (predicts) {
     const run = { engine, loaded: { store }, batchesForEpoch: () => [batch] };

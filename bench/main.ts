@@ -6,7 +6,7 @@
 import { execFileSync } from "node:child_process";
 import { cpus, loadavg } from "node:os";
 import { resolve } from "node:path";
-import { shape135m } from "./random-llama.ts";
+import { shapes } from "./shapes.ts";
 
 interface Measurement {
   readonly tokensPerSecond: number;
@@ -36,9 +36,10 @@ const theirs = (args: string[]): Measurement =>
       .at(-1)!,
   ) as Measurement;
 const best = (all: readonly Measurement[]): Measurement => all.reduce((a, b) => (b.tokensPerSecond > a.tokensPerSecond ? b : a));
+const lora = { name: "lora", rank: 16, loraAlpha: 32 };
 const step = (more: object = {}) => ({
   kind: "step",
-  method: "lora",
+  method: lora,
   weights: "float32",
   tokens: 512,
   batch: 1,
@@ -50,7 +51,9 @@ const step = (more: object = {}) => ({
 
 /** Floating-point operations of a LoRA step for each token: 4 for every linear parameter, and attention (2 products forward, 4 backward). */
 function stepFlops(tokens: number): number {
-  const { layers, hidden, heads, kvHeads, intermediate, vocab } = shape135m;
+  const { config } = shapes["llama-135m"];
+  const { hidden_size: hidden, num_hidden_layers: layers, num_attention_heads: heads } = config;
+  const { num_key_value_heads: kvHeads, intermediate_size: intermediate, vocab_size: vocab } = config;
   const linear = layers * (2 * hidden * hidden + 2 * hidden * ((hidden / heads) * kvHeads) + 3 * hidden * intermediate) + vocab * hidden;
   return 4 * linear + layers * 6 * 2 * tokens * hidden;
 }
@@ -98,9 +101,12 @@ if (peer) {
   }
 } else console.log("(no peer: set TUNESMITH_PEER_PYTHON to a Python with bench/peers/requirements.txt)");
 stepRow("LoRA step, activation checkpointing", step({ activationCheckpointing: "block" }));
-stepRow("full fine-tuning", step({ method: "full", steps: 2 }));
-row("generation with the cache", ours({ kind: "generate", weights: "float32", tokens: 32 }));
-row("generation, int8 base computed in int8", ours({ kind: "generate", weights: "float32", quantization: integers, tokens: 32 }));
+stepRow("full fine-tuning", step({ method: { name: "full" }, steps: 2 }));
+row("generation with the cache", ours({ kind: "generate", method: lora, weights: "float32", tokens: 32 }));
+row(
+  "generation, int8 base computed in int8",
+  ours({ kind: "generate", method: lora, weights: "float32", quantization: integers, tokens: 32 }),
+);
 if (peer) row("Python, generation", theirs(["--generate", "32", "--threads", String(cpus().length)]));
 
 console.log("\nHow cost grows (LoRA, float32)");

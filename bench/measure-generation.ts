@@ -4,16 +4,18 @@ import { untouched } from "../src/execution/loaded-model.ts";
 import { createDecoder } from "../src/generation/decoder.ts";
 import { generateBatch } from "../src/generation/generate.ts";
 import type { GenerationJob } from "./generation.ts";
-import { openRandomLlama, shape135m } from "./random-llama.ts";
+import { openRandomModel } from "./random-model.ts";
+import { shapes } from "./shapes.ts";
 
 const { batch, numBeams, promptTokens, newTokens, repeats, elements, weights } = JSON.parse(process.argv[2]!) as GenerationJob;
-const { backend, model, store } = await openRandomLlama({ shape: shape135m, method: "lora", weights: elements });
+const { config } = shapes["llama-135m"];
+const { backend, model, store } = await openRandomModel({ config, method: { name: "lora", rank: 16 }, weights: elements });
 const opening = performance.now();
 const decoder = await createDecoder({ backend, model, method: untouched, store, weights });
 const openSeconds = (performance.now() - opening) / 1000;
 const tokenizer = { decode: () => "" } as unknown as Tokenizer;
 const prompts = Array.from({ length: batch }, (_, b) => ({
-  ids: Array.from({ length: promptTokens }, (_, t) => ((b + 1) * 7919 * (t + 1)) % shape135m.vocab),
+  ids: Array.from({ length: promptTokens }, (_, t) => ((b + 1) * 7919 * (t + 1)) % config.vocab_size),
 }));
 
 /** The time of one whole call, as a user would make it. */

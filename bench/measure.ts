@@ -6,26 +6,23 @@ import { loadOnnxRuntime } from "../src/platform/node/onnxruntime.ts";
 import { estimateRun } from "../src/runs/estimate.ts";
 import { Graph } from "../src/tensor/graph.ts";
 import { matmul } from "../src/tensor/ops/index.ts";
-import { type BenchOptions, openRandomLlama, randomBatch, shape135m } from "./random-llama.ts";
+import { openRandomModel, type RandomModelOptions, randomBatch } from "./random-model.ts";
+import { shapes } from "./shapes.ts";
 
-interface StepJob {
-  kind: "step";
+type ModelOptions = Omit<RandomModelOptions, "config">;
+
+interface StepJob extends ModelOptions {
+  readonly kind: "step";
   /** Say the peak memory only, as --dry-run does. */
-  predicts?: boolean;
-  method: "lora" | "full";
-  weights: BenchOptions["weights"];
-  quantization?: BenchOptions["quantization"];
-  tokens: number;
-  batch: number;
-  layers: number;
-  steps: number;
-  activationCheckpointing: "none" | "block";
+  readonly predicts?: boolean;
+  readonly tokens: number;
+  readonly batch: number;
+  readonly layers: number;
+  readonly steps: number;
 }
 
-const job = JSON.parse(process.argv[2]!) as
-  | { kind: "matmul" }
-  | StepJob
-  | { kind: "generate"; weights: BenchOptions["weights"]; quantization?: BenchOptions["quantization"]; tokens: number };
+const job = JSON.parse(process.argv[2]!) as { kind: "matmul" } | StepJob | (ModelOptions & { kind: "generate"; tokens: number });
+const shape = shapes["llama-135m"];
 
 const print = (result: object): void =>
   console.log(JSON.stringify({ ...result, peakMemoryMb: (process.resourceUsage().maxRSS * 1024) / 1e6 }));
@@ -72,18 +69,18 @@ if (job.kind === "matmul") {
     trainableParameters,
   });
 } else {
-  const { weights, quantization } = job;
-  const { backend, model, store } = await openRandomLlama({ shape: shape135m, method: "lora", weights, quantization });
+  const { tokens, ...options } = job;
+  const { backend, model, store } = await openRandomModel({ config: shape.config, ...options });
   const decoder = await createDecoder({ backend, model, method: untouched, store, weights: "packed" });
   await decoder.prepare([{}]);
   await decoder.step([Array.from({ length: 32 }, (_, i) => i)]);
   await decoder.step([[1]]);
   const started = performance.now();
-  for (let i = 0; i < job.tokens; i++) await decoder.step([[i]]);
-  print({ tokensPerSecond: job.tokens / ((performance.now() - started) / 1000) });
+  for (let i = 0; i < tokens; i++) await decoder.step([[i]]);
+  print({ tokensPerSecond: tokens / ((performance.now() - started) / 1000) });
 }
 
 async function openStep({ tokens, batch: batchSize, layers, ...options }: StepJob) {
-  const { engine, store } = await openRandomLlama({ shape: { ...shape135m, layers }, ...options });
-  return { engine, loaded: { store }, batch: randomBatch({ batchSize, tokens, vocab: shape135m.vocab }) };
+  const { engine, store } = await openRandomModel({ config: { ...shape.config, num_hidden_layers: layers }, ...options });
+  return { engine, loaded: { store }, batch: randomBatch(shape, { batchSize, tokens }) };
 }

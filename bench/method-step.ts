@@ -1,19 +1,21 @@
 /** One method on one shape in a process of its own, so that its peak memory is its own; prints one JSON line. Started by methods.ts. */
 import { openRandomModel, type RandomModelOptions, randomBatch } from "./random-model.ts";
-import { shapes } from "./shapes.ts";
+import { type ShapeName, shapes } from "./shapes.ts";
 
 const {
+  shape,
+  method,
   tokens,
   batch: batchSize,
   steps,
-  ...options
-} = JSON.parse(process.argv[2]!) as RandomModelOptions & {
+} = JSON.parse(process.argv[2]!) as Pick<RandomModelOptions, "method"> & {
+  readonly shape: ShapeName;
   readonly tokens: number;
   readonly batch: number;
   readonly steps: number;
 };
-const { engine, store } = await openRandomModel(options);
-const batch = randomBatch(shapes[options.shape], { batchSize, tokens });
+const { engine, store } = await openRandomModel({ config: shapes[shape].config, method });
+const batch = randomBatch(shapes[shape], { batchSize, tokens });
 const seconds: number[] = [];
 for (let step = 1; step <= steps + 1; step++) {
   const started = performance.now();

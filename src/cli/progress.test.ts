@@ -22,6 +22,8 @@ function record({ isTerminal }: { isTerminal: boolean }) {
 
 test("a plain line names everything", () => {
   expect(formatPlainLine(event(120), 192)).toBe("step 120/500  loss 2.3412  lr 1.8e-4  1234 tok/s  512 MB  3m 12s left");
+  for (const seconds of [Number.POSITIVE_INFINITY, 0])
+    expect(formatPlainLine(event(500), seconds)).toBe("step 500/500  loss 2.3412  lr 1.8e-4  1234 tok/s  512 MB");
 });
 
 test("the line in place fits the columns: first the bar goes, then the less important numbers", () => {

@@ -98,7 +98,7 @@ export function formatProgressLine(event: RunStepEvent, { secondsLeft, columns }
   // The last column stays free: some terminals wrap as soon as it is filled.
   const room = columns - 1;
   const [steps, ...rest] = facts(event);
-  const parts = [steps!, ...rest, timeLeft(secondsLeft)];
+  const parts = [steps!, ...rest, ...timeLeft(secondsLeft)];
   const text = (): string => parts.join("  ");
   while (text().length > room && parts.length > 2) parts.splice(-2, 1);
   const barWidth = Math.min(30, room - text().length - 1);
@@ -107,7 +107,7 @@ export function formatProgressLine(event: RunStepEvent, { secondsLeft, columns }
 
 /** "step 120/500  loss 2.341  lr 1.8e-4  1,234 tok/s  512 MB  3m 12s left" */
 export const formatPlainLine = (event: RunStepEvent, secondsLeft: number): string =>
-  ["step", [...facts(event), timeLeft(secondsLeft)].join("  ")].join(" ");
+  ["step", [...facts(event), ...timeLeft(secondsLeft)].join("  ")].join(" ");
 
 export function formatEvaluation({ step, loss, tokenAccuracy, isBest, isOfLabels }: ValidationEvent): string {
   const ofTokens = `  perplexity ${formatNumber(Math.exp(loss))}  token accuracy ${(100 * tokenAccuracy).toFixed(1)}%`;
@@ -128,4 +128,5 @@ const facts = ({ step, totalSteps, loss, learningRate, tokensPerSecond, memoryBy
   formatBytes(memoryBytes),
 ];
 
-const timeLeft = (seconds: number): string => (Number.isFinite(seconds) ? `${formatDuration(seconds)} left` : "");
+/** Nothing where it is not known yet, and after the last step. */
+const timeLeft = (seconds: number): string[] => (seconds > 0 && Number.isFinite(seconds) ? [`${formatDuration(seconds)} left`] : []);

@@ -1,7 +1,7 @@
 /** Gradients that stay on the device that made them: a first one is the accumulator, others are added to it there. */
 import { type DeviceMemory, type DeviceTensor, isOnDevice, type Tensor } from "../backends/backend.ts";
 import { DevicePrograms } from "./device-programs.ts";
-import { type GradientSink, gradientsIn } from "./parameter-gradients.ts";
+import { type GradientPlace, type GradientSink, gradientsIn } from "./parameter-gradients.ts";
 import type { ParameterStore } from "./weights/parameter-store.ts";
 import type { TrainedTensors } from "./weights/trained-tensors.ts";
 
@@ -23,12 +23,12 @@ export class GradientsOnDevice implements GradientSink {
     return undefined;
   }
 
-  async addAll(results: Readonly<Record<string, Tensor>>, parameterOf: (local: string) => string): Promise<void> {
+  async addAll(results: Readonly<Record<string, Tensor>>, placeOf: (local: string) => GradientPlace): Promise<void> {
     await this.#begin();
     const { dense, rows } = gradientsIn(results as Readonly<Record<string, DeviceTensor>>);
     const further: { readonly parameter: string; readonly pair: readonly [Tensor, DeviceTensor] }[] = [];
     for (const [local, tensor] of dense) {
-      const parameter = parameterOf(local);
+      const { parameter } = placeOf(local);
       const sum = this.#gradients.at(parameter);
       if (sum) further.push({ parameter, pair: [sum, tensor] });
       else this.#gradients.put(parameter, tensor);
@@ -39,7 +39,7 @@ export class GradientsOnDevice implements GradientSink {
       pair[1].dispose();
     }
     for (const [local, { indices, updates }] of rows) {
-      const parameter = parameterOf(local);
+      const { parameter } = placeOf(local);
       const into = this.#gradients.at(parameter);
       this.#gradients.put(parameter, await this.#programs.addRows(this.#shapeOf(parameter), { into, indices, updates }));
       for (const used of [indices, updates]) if (isOnDevice(used)) used.dispose();

@@ -1,37 +1,36 @@
 /** The head on the rows of a batch that have targets: in chunks, so that logits stay small, forward and backward in one. */
 import type { HostTensor, Tensor } from "../backends/backend.ts";
 import type { Batch } from "../data/batch.ts";
-import type { ParameterPiece } from "../models/segment-builder.ts";
 import { int64 } from "./batch-context.ts";
 import type { StepResult } from "./engine.ts";
 import { headSeed } from "./model-pass.ts";
-import { denseGradientOf, type GradientSink } from "./parameter-gradients.ts";
+import { denseGradientOf, type GradientPlace, type GradientSink } from "./parameter-gradients.ts";
 import type { PassMemory, RowsGradient } from "./pass-memory.ts";
 import { referenceInputs } from "./reference-model.ts";
 import type { ReferenceResult } from "./reference-pass.ts";
 import { only, parameterInputs } from "./stack-pass.ts";
 import { type TopPredictions, topTensors } from "./top-predictions.ts";
 import { type CompiledHead, headReport, type ProgramOptions } from "./training-program.ts";
-import type { Workspace } from "./workspace.ts";
 
 /** Bytes of logits that the head may hold at once; more targets than fit are taken in several calls. */
 const logitBytes = 24 * 1024 ** 2;
 /** Where the vocabulary is trained, every call gives a gradient of the matrix's size, so that few calls are worth more memory. */
 const trainedLogitBytes = 100 * 1024 ** 2;
 
-/** A head that takes the vocabulary in pieces holds the logits of one piece at a time. */
+/** A head that takes a frozen vocabulary in pieces holds the logits of one piece at a time. */
 export function rowsAtOnce({ segment, forwardGraph }: CompiledHead, vocabSize: number): number {
-  const givesMatrix = [...forwardGraph.outputs].some(([name, { shape }]) => denseGradientOf(name) !== undefined && shape[0] === vocabSize);
-  const pieces = [...(segment.pieces ?? new Map<string, ParameterPiece>()).values()];
-  const width = pieces.length > 0 ? Math.max(...pieces.map(({ start, end }) => end - start)) : vocabSize;
-  return Math.max(32, Math.floor((givesMatrix ? trainedLogitBytes : logitBytes) / (4 * width)));
+  const pieces = new Map(segment.pieces);
+  const isOfVocabulary = (local: string): boolean => pieces.has(local) || segment.parameters.get(local)?.shape[0] === vocabSize;
+  const givesMatrix = [...forwardGraph.outputs.keys()].some((name) => isOfVocabulary(denseGradientOf(name) ?? ""));
+  if (givesMatrix) return Math.max(32, Math.floor(trainedLogitBytes / (4 * vocabSize)));
+  const width = Math.max(...[...pieces.values()].map(({ start, end }) => end - start), pieces.size > 0 ? 0 : vocabSize);
+  return Math.max(32, Math.floor(logitBytes / (4 * width)));
 }
 
 export interface HeadPassOptions extends Pick<ProgramOptions, "model" | "objective" | "reference"> {
   readonly store: Parameters<typeof parameterInputs>[2]["store"];
   readonly referenceTop?: TopPredictions | undefined;
   readonly memory: PassMemory;
-  readonly workspace: Workspace;
   readonly gradients: GradientSink;
 }
 
@@ -102,7 +101,7 @@ export class HeadPass {
     { head, batch, hidden, reference, topNumbers, gradientScale, seed = 0 }: HeadCall,
     { piece, rowsGradient }: { piece: HeadPiece; rowsGradient: RowsGradient | undefined },
   ): Promise<Record<string, Tensor>> {
-    const { memory, store, workspace, gradients, model } = this.#options;
+    const { memory, store, gradients, model } = this.#options;
     const { start, end, labels, weights, positions } = piece;
     const rows = await memory.gatherRows("head.rows", hidden, positions);
     const inputs: Record<string, Tensor> = {
@@ -119,10 +118,12 @@ export class HeadPass {
       const top = await this.#options.referenceTop!.read(topNumbers.subarray(start, end));
       Object.assign(inputs, topTensors(top, { n: end - start, vocabSize: model.vocabSize }));
     }
+    const placeOf = (local: string): GradientPlace => placeIn(head, local);
     const given: Record<string, HostTensor> = {};
-    for (const [local, spec] of memory.isHost ? head.segment.parameters : []) {
-      const name = `gradient.${local}`;
-      if (head.forwardGraph.outputs.has(name)) given[name] = gradients.target(spec.name) ?? workspace.float32(`head.${name}`, spec.shape);
+    for (const name of head.forwardGraph.outputs.keys()) {
+      const local = denseGradientOf(name);
+      const target = local === undefined ? undefined : gradients.target(placeOf(local));
+      if (target) given[name] = target;
     }
     const { "rows.gradient": ofRows, ...outputs } = await head.forward.run(only(inputs, head.forwardGraph), given);
     for (const used of [rows, inputs.referenceRows]) if (used) memory.release(used);
@@ -131,7 +132,7 @@ export class HeadPass {
       memory.release(ofRows);
     }
     const ofParameters = Object.fromEntries(Object.entries(outputs).filter(([name]) => !headReport.has(name)));
-    if (rowsGradient) await gradients.addAll(ofParameters, (local) => head.segment.parameters.get(local)!.name);
+    if (rowsGradient) await gradients.addAll(ofParameters, placeOf);
     return outputs;
   }
 
@@ -146,6 +147,11 @@ export class HeadPass {
     inputs.referenceRows = await memory.gatherRows("head.referenceRows", reference.hidden, reference.positions.subarray(start, end));
     return inputs;
   }
+}
+
+function placeIn({ segment }: CompiledHead, local: string): GradientPlace {
+  const piece = segment.pieces?.get(local);
+  return piece ? { parameter: piece.spec.name, rows: piece } : { parameter: segment.parameters.get(local)!.name };
 }
 
 /** Targets that one call of the head takes. */

@@ -4,27 +4,49 @@
  */
 import type { HostTensor, Tensor } from "../backends/backend.ts";
 import { giveBack } from "../backends/give-back.ts";
+import { sumOfSquares } from "../backends/wasm/sum-of-squares.ts";
 import type { Value } from "../tensor/graph.ts";
-import { add } from "../tensor/ops/index.ts";
+import { add, concat } from "../tensor/ops/index.ts";
 import type { ParameterStore } from "./weights/parameter-store.ts";
 
 const [dense, rows, rowsAt] = ["gradient.", "gradientRows.", "gradientRowsAt."];
 
-/** Graph outputs for the gradient of one parameter, by its local name: its dense part, and row gradients with their indices. */
-export function gradientOutputs(local: string, gradient: Value): [string, Value][] {
-  const terms = summandsOf(gradient);
+/**
+ * Graph outputs for the gradient of one parameter, by its local name: its dense part, and row gradients with their indices.
+ * @param pieces gradients of pieces of a table by their own local names, in order; they come out as they are unless the table has a dense part
+ */
+export function gradientOutputs(local: string, gradient: Value | undefined, pieces: readonly [string, Value][] = []): [string, Value][] {
+  const terms = gradient ? summandsOf(gradient) : [];
   const looked = terms.filter(isOfRows);
   const others = terms.filter((term) => !isOfRows(term));
-  const whole =
-    others.length === terms.length ? gradient : others.reduce<Value | undefined>((sum, term) => (sum ? add(sum, term) : term), undefined);
+  const whole = others.length === terms.length ? gradient : sumOf(others);
+  const denseParts: readonly [string, Value][] = whole
+    ? [
+        [
+          local,
+          pieces.length > 0
+            ? add(
+                whole,
+                concat(
+                  pieces.map(([, piece]) => piece),
+                  0,
+                ),
+              )
+            : whole,
+        ],
+      ]
+    : pieces;
   return [
-    ...(whole ? [[`${dense}${local}`, whole] as [string, Value]] : []),
+    ...denseParts.map(([name, value]): [string, Value] => [`${dense}${name}`, value]),
     ...looked.flatMap(({ producer }, i): [string, Value][] => [
       [`${rowsAt}${i}.${local}`, producer!.inputs[0]!],
       [`${rows}${i}.${local}`, producer!.inputs[1]!],
     ]),
   ];
 }
+
+const sumOf = (terms: readonly Value[]): Value | undefined =>
+  terms.reduce<Value | undefined>((sum, term) => (sum ? add(sum, term) : term), undefined);
 
 const isOfRows = ({ producer }: Value): boolean => producer?.op.name === "scatterAddRows";
 
@@ -34,15 +56,21 @@ const summandsOf = (value: Value): Value[] => {
   return isSum && producer.inputs.some((term) => summandsOf(term).some(isOfRows)) ? producer.inputs.flatMap(summandsOf) : [value];
 };
 
-/** The local name of the parameter whose dense gradient an output holds. */
+/** The local name of the parameter, or of the piece of one, whose dense gradient an output holds. */
 export const denseGradientOf = (output: string): string | undefined => (output.startsWith(dense) ? output.slice(dense.length) : undefined);
+
+/** A parameter, or some rows of it. */
+export interface GradientPlace {
+  readonly parameter: string;
+  readonly rows?: { readonly start: number; readonly end: number };
+}
 
 /** Where the gradients of a pass go. What is held counts only once something was added in the step under way. */
 export interface GradientSink {
-  /** What a graph writes the parameter's dense gradient into: an accumulator that is empty; undefined where the result is handed over. */
-  target(parameter: string): HostTensor | undefined;
-  /** Everything that a graph gave, which is used up. @param parameterOf the checkpoint's name of a local one */
-  addAll(results: Readonly<Record<string, Tensor>>, parameterOf: (local: string) => string): Promise<void>;
+  /** What a graph writes a dense gradient into: an accumulator that is empty; undefined where the result is handed over. */
+  target(place: GradientPlace): HostTensor | undefined;
+  /** Everything that a graph gave, which is used up. @param placeOf what a local name stands for */
+  addAll(results: Readonly<Record<string, Tensor>>, placeOf: (local: string) => GradientPlace): Promise<void>;
   /** Accumulators that nothing was added to become zeros. */
   finish(): Promise<void>;
   discard(): void;
@@ -76,17 +104,20 @@ export class GradientAccumulators implements GradientSink {
     this.#store = store;
   }
 
-  target(parameter: string): HostTensor | undefined {
-    if (this.#begun.has(parameter)) return undefined;
-    const { gradient, spec } = this.#store.parameters.get(parameter)!;
-    return { dtype: "float32", dims: spec.shape, data: gradient! };
+  target(place: GradientPlace): HostTensor | undefined {
+    if (this.#begun.has(place.parameter)) return undefined;
+    const [, ...inner] = this.#store.parameters.get(place.parameter)!.spec.shape;
+    const data = this.#accumulator(place);
+    return { dtype: "float32", dims: [data.length / count(inner), ...inner], data };
   }
 
-  async addAll(results: Readonly<Record<string, Tensor>>, parameterOf: (local: string) => string): Promise<void> {
+  async addAll(results: Readonly<Record<string, Tensor>>, placeOf: (local: string) => GradientPlace): Promise<void> {
     const { dense, rows } = gradientsIn(results as Readonly<Record<string, HostTensor>>);
-    // Dense parts first: they may be written over what an accumulator held.
-    for (const [local, tensor] of dense) this.#add(parameterOf(local), tensor);
-    for (const [local, looked] of rows) this.#addRows(parameterOf(local), looked);
+    const places = dense.map(([local, tensor]) => ({ place: placeOf(local), values: (tensor as HostTensor).data as Float32Array }));
+    // Dense parts first: they may be written over what an accumulator held. Pieces of a table come all together.
+    for (const { place, values } of places) this.#add(place, values);
+    for (const { place } of places) this.#begun.add(place.parameter);
+    for (const [local, looked] of rows) this.#addRows(placeOf(local).parameter, looked);
   }
 
   async finish(): Promise<void> {
@@ -105,15 +136,19 @@ export class GradientAccumulators implements GradientSink {
     return Math.sqrt(this.#store.groups.reduce((sum, { gradients }) => sum + sumOfSquares(gradients), 0));
   }
 
-  #add(parameter: string, { data }: HostTensor): void {
-    const accumulator = this.#store.parameters.get(parameter)!.gradient!;
-    const values = data as Float32Array;
-    if (values !== accumulator) {
-      if (this.#begun.has(parameter)) for (let i = 0; i < values.length; i++) accumulator[i]! += values[i]!;
-      else accumulator.set(values);
-      giveBack(values);
-    }
-    this.#begun.add(parameter);
+  #accumulator({ parameter, rows }: GradientPlace): Float32Array {
+    const { gradient, spec } = this.#store.parameters.get(parameter)!;
+    const width = count(spec.shape.slice(1));
+    return rows ? gradient!.subarray(rows.start * width, rows.end * width) : gradient!;
+  }
+
+  #add(place: GradientPlace, values: Float32Array): void {
+    const accumulator = this.#accumulator(place);
+    const isThere = values.buffer === accumulator.buffer && values.byteOffset === accumulator.byteOffset;
+    if (isThere) return;
+    if (this.#begun.has(place.parameter)) for (let i = 0; i < values.length; i++) accumulator[i]! += values[i]!;
+    else accumulator.set(values);
+    giveBack(values);
   }
 
   #addRows(parameter: string, { indices, updates }: { indices: HostTensor; updates: HostTensor }): void {
@@ -121,7 +156,7 @@ export class GradientAccumulators implements GradientSink {
     const accumulator = gradient!;
     if (!this.#begun.has(parameter)) accumulator.fill(0);
     this.#begun.add(parameter);
-    const width = spec.shape.slice(1).reduce((product, n) => product * n, 1);
+    const width = count(spec.shape.slice(1));
     const [at, values] = [indices.data as BigInt64Array, updates.data as Float32Array];
     for (let row = 0; row < at.length; row++) {
       const start = Number(at[row]!) * width;
@@ -130,16 +165,4 @@ export class GradientAccumulators implements GradientSink {
   }
 }
 
-/** Four sums side by side: one alone would wait for each addition before the next. */
-function sumOfSquares(values: Float32Array): number {
-  let [a, b, c, d] = [0, 0, 0, 0];
-  const whole = values.length - (values.length % 4);
-  for (let i = 0; i < whole; i += 4) {
-    a += values[i]! * values[i]!;
-    b += values[i + 1]! * values[i + 1]!;
-    c += values[i + 2]! * values[i + 2]!;
-    d += values[i + 3]! * values[i + 3]!;
-  }
-  for (let i = whole; i < values.length; i++) a += values[i]! * values[i]!;
-  return a + b + c + d;
-}
+const count = (shape: readonly number[]): number => shape.reduce((product, n) => product * n, 1);

@@ -7,7 +7,7 @@ import type { Graph } from "../tensor/graph.ts";
 import { type DimBindings, evaluateShape } from "../tensor/shape.ts";
 import { type BlockContext, int64 } from "./batch-context.ts";
 import { outputGradientName } from "./differentiate-segment.ts";
-import { denseGradientOf, type GradientSink } from "./parameter-gradients.ts";
+import { denseGradientOf, type GradientPlace, type GradientSink } from "./parameter-gradients.ts";
 import type { PassMemory, PassStore } from "./pass-memory.ts";
 import type { CompiledSegment, Trunk } from "./training-program.ts";
 
@@ -55,14 +55,14 @@ export class StackPass {
     const { embedding, positionBias, blocks } = trunk;
     const embedded = await this.#runForward(embedding, { index: 0, inputs: this.#embeddingInputs(), slotOf: () => "hidden.0", holds });
     if (positionBias) {
-      const inputs = await this.#bring(context(0));
+      const inputs = await this.#bring(context(0), positionBias);
       this.#positionBias = await this.#runForward(positionBias, { index: this.#biasIndex, inputs, slotOf: (name) => name, holds });
     }
     let hidden = embedded.hidden!;
     for (const [layer, block] of blocks.entries()) {
       // A block with a backward pass needs its input again; otherwise two slots take turns.
       const hiddenSlot = holds && (block.backward || blocks[layer + 1]?.backward) ? `hidden.${layer + 1}` : `hidden.turn.${layer % 2}`;
-      const shared = { ...(await this.#bring(context(layer))), ...this.#positionBias, ...(encoderHidden && { encoderHidden }) };
+      const shared = { ...(await this.#bring(context(layer), block)), ...this.#positionBias, ...(encoderHidden && { encoderHidden }) };
       const slotOf = (name: string): string => (name === "hidden" ? hiddenSlot : name);
       const { hidden: next, ...beside } = await this.#runForward(block, { index: layer + 1, inputs: { ...shared, hidden }, slotOf, holds });
       if (!(holds && block.backward)) this.#options.memory.release(hidden);
@@ -117,7 +117,7 @@ export class StackPass {
   ): Promise<Tensor | undefined> {
     if (!backward) return undefined;
     const { memory } = this.#options;
-    const parameterOf = (local: string): string => segment.parameters.get(local)!.name;
+    const placeOf = (local: string): GradientPlace => ({ parameter: segment.parameters.get(local)!.name });
     const outputs: Record<string, HostTensor> = {};
     for (const [name, { shape }] of backward.graph.outputs) {
       const local = denseGradientOf(name);
@@ -126,7 +126,7 @@ export class StackPass {
         name === hiddenGradient || isShared(name)
           ? this.#slot(slot, evaluateShape(shape, this.#bindings))
           : local !== undefined
-            ? accumulators.target(parameterOf(local))
+            ? accumulators.target(placeOf(local))
             : undefined;
       if (given) outputs[name] = given;
     }
@@ -140,7 +140,7 @@ export class StackPass {
       if (isShared(name)) this.#sums.set(name, await memory.add(this.#sums.get(name), result));
       else ofParameters[name] = result;
     }
-    await accumulators.addAll(ofParameters, parameterOf);
+    await accumulators.addAll(ofParameters, placeOf);
     return outputs[hiddenGradient] ?? results[hiddenGradient];
   }
 
@@ -161,9 +161,13 @@ export class StackPass {
     return zero && !isOnDevice(current) && current.data.buffer === zero.data.buffer ? 1 : 0;
   }
 
-  async #bring(context: Record<string, Tensor>): Promise<Record<string, Tensor>> {
+  /** What the segment reads of its context, where the graphs run. */
+  async #bring(context: Record<string, Tensor>, { forwardGraph, backward }: CompiledSegment): Promise<Record<string, Tensor>> {
+    const isRead = (name: string): boolean => forwardGraph.inputs.has(name) || backward?.graph.inputs.has(name) === true;
     const brought: Record<string, Tensor> = {};
     for (const [name, tensor] of Object.entries(context)) {
+      // What was made on the device is released with the rest, read or not.
+      if (!isRead(name) && !isOnDevice(tensor)) continue;
       if (!this.#shared.has(tensor)) this.#shared.set(tensor, this.#options.memory.bring(tensor));
       brought[name] = await this.#shared.get(tensor)!;
     }

@@ -64,8 +64,7 @@ export class SegmentedTrainingEngine implements TrainingEngine {
     this.#memory = createPassMemory(backend, this.#workspace);
     this.#contexts = createContexts(model, (graph, named) => compileToStay(backend, graph, named));
     this.#reference = reference && new ReferencePass(reference, backend);
-    const own = { memory: this.#memory, workspace: this.#workspace, gradients: this.#gradients };
-    this.#head = new HeadPass({ ...own, store, model, objective, reference, referenceTop });
+    this.#head = new HeadPass({ memory: this.#memory, gradients: this.#gradients, store, model, objective, reference, referenceTop });
   }
 
   async accumulate(given: Batch, { gradientScale, seed, routerAuxLossCoef = 0 }: AccumulateOptions): Promise<StepResult> {

@@ -182,7 +182,7 @@ async function compileForward(
 }
 
 function segmentContext(
-  { model, method, regularisers, store }: Pick<ProgramOptions, "model" | "method" | "regularisers" | "store">,
+  { backend, model, method, regularisers, store }: Pick<ProgramOptions, "backend" | "model" | "method" | "regularisers" | "store">,
   { chunks, isTraining }: { chunks: number; isTraining: boolean },
 ): SegmentContext {
   return {
@@ -193,6 +193,7 @@ function segmentContext(
       isTraining,
       storageOf: storageIn(store),
       isFrozen: (name) => !method.trains(name),
+      cutsTrained: !backend.deviceMemory,
     },
   };
 }
@@ -250,13 +251,19 @@ async function compileHead(
   const outputs = new Map(graph.outputs);
   if (!evaluates) {
     const seed = graph.input("gradientScale", { dtype: "float32", shape: [] });
-    const trained = [...segment.parameters].filter(([, { name }]) => method.trains(name)).map(([local]) => local);
-    const wrt = ["rows", ...trained].map((input) => graph.inputs.get(input)!);
-    const [ofRows, ...ofParameters] = gradients({ graph, outputs: [{ value: lossSum, gradient: seed }], wrt });
+    const trained = [...segment.parameters].filter(([, { name }]) => method.trains(name));
+    const pieces = [...new Map(segment.pieces)].filter(([, { spec }]) => method.trains(spec.name));
+    const wrt = ["rows", ...trained.map(([local]) => local), ...pieces.map(([piece]) => piece)];
+    const found = gradients({ graph, outputs: [{ value: lossSum, gradient: seed }], wrt: wrt.map((input) => graph.inputs.get(input)!) });
+    const gradientOf = new Map(wrt.map((input, i) => [input, found[i]]));
+    const ofRows = gradientOf.get("rows");
     if (needsRowGradient && ofRows) outputs.set("rows.gradient", ofRows);
-    trained.forEach((local, i) => {
-      for (const [output, value] of ofParameters[i] ? gradientOutputs(local, ofParameters[i]) : []) outputs.set(output, value);
-    });
+    for (const [local, { name }] of trained) {
+      const ofPieces = pieces
+        .filter(([, { spec }]) => spec.name === name)
+        .map(([piece]): [string, Value] => [piece, gradientOf.get(piece)!]);
+      for (const [output, value] of gradientOutputs(local, gradientOf.get(local), ofPieces)) outputs.set(output, value);
+    }
   }
   const joined = withoutUnread(scaleRowsLate(extract({ graph, inputs: new Map(), outputs })));
   return {

@@ -1,5 +1,6 @@
 /** The compiled graphs of a decoder, with weights fed from the store or moved into the graphs. */
 import type { Executable, HostTensor, Tensor } from "../backends/backend.ts";
+import { whyNoInt8 } from "../backends/trials.ts";
 import { storageIn } from "../execution/weights/parameter-store.ts";
 import { buildDecodingBlocks, type LayerRange } from "../models/decoding-blocks.ts";
 import { logitsOf } from "../models/layers/vocabulary.ts";
@@ -15,6 +16,7 @@ import {
   type SegmentContext,
 } from "../models/segments.ts";
 import { float32, namedTensors, type ParameterStorage } from "../models/storage.ts";
+import type { Graph } from "../tensor/graph.ts";
 import { withoutUnread } from "../tensor/passes/extract.ts";
 import type { DecoderOptions } from "./decoder.ts";
 import type { LayerKeyValues } from "./key-value-cache.ts";
@@ -46,7 +48,7 @@ const packedBytes = 64e6;
 export async function compileDecoding(options: DecoderOptions): Promise<DecodingPrograms> {
   const { model, method, store, weights = "shared" } = options;
   await store.trained.onHost();
-  const storageOf = storageIn(store);
+  const storageOf = await multiplied(options);
   const context = { model, chunks: 1, options: { hooks: [method.hooks], isTraining: false, storageOf } };
   // Its table is read row by row, in the type that it is stored in.
   const embeddingSegment = buildEmbedding(context);
@@ -95,6 +97,17 @@ export async function compileDecoding(options: DecoderOptions): Promise<Decoding
   };
 }
 
+/** How parameters are held, with integer products in place of decoded ones where the device has them: every step would decode whole weights. */
+async function multiplied({ backend, store }: DecoderOptions): Promise<(parameter: string) => ParameterStorage> {
+  const asStored = storageIn(store);
+  const gains = [...store.parameters.values()].some(({ storage }) => storage.nearProduct);
+  if (!gains || backend.name !== "cpu" || (await whyNoInt8(backend))) return asStored;
+  return (parameter) => {
+    const storage = asStored(parameter);
+    return storage.nearProduct ? { ...storage, product: storage.nearProduct } : storage;
+  };
+}
+
 /** The encoder's embedding and blocks, then the keys and values that the decoder's layers make of its output; it reads a source once. */
 function segmentsOfEncoder(context: SegmentContext): EncoderSegments | undefined {
   const { encoder, numHiddenLayers } = context.model;
@@ -131,11 +144,11 @@ const parametersOf = (...segments: readonly Segment[]): ReadonlySet<string> =>
   new Set(segments.flatMap(({ parameters }) => [...parameters.values()].map(({ name }) => name)));
 
 /** A segment whose parameters are given in every run. */
-async function fed(built: Segment, { backend, store }: DecoderOptions): Promise<Program> {
-  const segment = { ...built, graph: withoutUnread(built.graph) };
+async function fed(segment: Segment, { backend, store }: DecoderOptions): Promise<Program> {
   const parameters: Record<string, HostTensor> = {};
   for (const [local, { name }] of segment.parameters) Object.assign(parameters, namedTensors(local, store.parameters.get(name)!));
-  return bind(segment, await backend.compile(segment.graph, { name: `${segment.name} decoding` }), parameters);
+  const graph = withoutUnread(segment.graph);
+  return bind(graph, await backend.compile(graph, { name: `${segment.name} decoding` }), parameters);
 }
 
 interface PackedOptions extends DecoderOptions {
@@ -143,8 +156,7 @@ interface PackedOptions extends DecoderOptions {
 }
 
 /** A segment that holds its parameters, but for codes that it decodes. */
-async function packed(built: Segment, { backend, store, isPacked }: PackedOptions): Promise<Program> {
-  const segment = { ...built, graph: withoutUnread(built.graph) };
+async function packed(segment: Segment, { backend, store, isPacked }: PackedOptions): Promise<Program> {
   const constants = new Map<string, HostTensor>();
   const parameters: Record<string, HostTensor> = {};
   for (const [local, spec] of segment.parameters) {
@@ -155,10 +167,11 @@ async function packed(built: Segment, { backend, store, isPacked }: PackedOption
     else if (storage.isQuantised) for (const [name, tensor] of Object.entries(namedTensors(local, stored))) constants.set(name, tensor);
     else constants.set(local, { dtype: "float32", dims: spec.shape, data: storage.read(stored, spec.shape).slice() });
   }
-  return bind(segment, await backend.compile(segment.graph, { name: `${segment.name} decoding`, constants }), parameters);
+  const graph = withoutUnread(segment.graph);
+  return bind(graph, await backend.compile(graph, { name: `${segment.name} decoding`, constants }), parameters);
 }
 
-function bind({ graph }: Segment, executable: Executable, parameters: Readonly<Record<string, HostTensor>>): Program {
+function bind(graph: Graph, executable: Executable, parameters: Readonly<Record<string, HostTensor>>): Program {
   return {
     run(inputs) {
       const all: Record<string, Tensor> = { ...inputs, ...parameters };

@@ -106,6 +106,8 @@ export interface SegmentOptions {
   storageOf(parameter: string): ParameterStorage;
   /** True for parameters that no gradient is asked of; all may be trained where absent. */
   isFrozen?(parameter: string): boolean;
+  /** Trained tables may be read in pieces, too, and their gradients come in such pieces. */
+  readonly cutsTrained?: boolean;
   /** Write into a graph that another builder began: a second model beside the first, or one segment of a whole model. */
   readonly shared?: SharedGraph;
 }
@@ -122,6 +124,7 @@ export interface TablePiece {
   readonly storage: ParameterStorage;
   readonly stored: StoredTensors<Value>;
   readonly shape: readonly number[];
+  readonly isFrozen: boolean;
 }
 
 export interface SharedGraph {
@@ -179,20 +182,21 @@ export class SegmentBuilder {
   }
 
   /**
-   * A frozen table [rows, C] as pieces of at most `most` rows. Each is a graph input over the table's own memory, so
-   * that the table is neither copied nor decoded whole. Undefined where it is trained or changed by a method.
+   * A table [rows, C] as pieces of at most `most` rows. Each is a graph input over the table's own memory, so that the
+   * table is neither copied nor decoded whole. Undefined where a method changes it, and where it is trained and must stay whole.
    */
-  frozenPieces(spec: ParameterSpec, most: number): readonly TablePiece[] | undefined {
-    const { storageOf, isFrozen, shared } = this.#options;
+  tablePieces(spec: ParameterSpec, most: number): readonly TablePiece[] | undefined {
+    const { storageOf, shared, cutsTrained } = this.#options;
     const storage = storageOf(spec.name);
-    if (shared || !isFrozen?.(spec.name) || !storage.holdsRows) return undefined;
+    const isFrozen = this.#options.isFrozen?.(spec.name) ?? false;
+    if (shared || !(isFrozen || cutsTrained) || !storage.holdsRows) return undefined;
     if (this.parameter(spec) !== this.#decoded.get(spec.name)) return undefined;
     const [rows, columns] = spec.shape as [number, number];
     return Array.from({ length: Math.ceil(rows / most) }, (_, i) => {
       const [start, end] = [i * most, Math.min(rows, (i + 1) * most)];
       const [name, shape] = [`${spec.name}[${start}:${end}]`, [end - start, columns]];
       this.pieces.set(name, { spec, start, end });
-      return { storage, stored: this.#inputs(name, storage.types(shape)), shape };
+      return { storage, stored: this.#inputs(name, storage.types(shape)), shape, isFrozen };
     });
   }
 

@@ -34,6 +34,11 @@ export interface ParameterStorage {
   };
   /** Graph: x [..., in] times the weight of a linear layer, [..., out], where the storage has a product of its own. */
   product?(x: Value, stored: StoredTensors<Value>): Value;
+  /**
+   * Graph: the product with a decoded weight, in integers nearly so exact that it may stand for it where there is no gradient. For devices that
+   * multiply 8-bit integers exactly (`whyNoInt8`).
+   */
+  nearProduct?(x: Value, stored: StoredTensors<Value>): Value;
   /** True if the numbers are not those of the checkpoint. */
   readonly isQuantised: boolean;
 }

@@ -12,12 +12,14 @@ import { encodeSafetensors, type TensorToWrite } from "../models/weights/safeten
 
 export const pretrainSchema = z.strictObject({
   architecture: z
-    .looseObject({ model_type: z.string() })
+    .looseObject({ model_type: z.string().describe("The family: `tunesmith list models`.") })
     .describe("config.json of the new model without vocab_size and token ids; Hugging Face keys."),
-  tokenizer: z.strictObject({
-    vocabSize: z.int().min(300).describe("Tokens, the 256 bytes and three special ones (with an encoder-decoder 103) included."),
-    chatTemplate: z.string().optional().describe("Jinja source."),
-  }),
+  tokenizer: z
+    .strictObject({
+      vocabSize: z.int().min(300).describe("Tokens, the 256 bytes and three special ones (with an encoder-decoder 103) included."),
+      chatTemplate: z.string().optional().describe("Jinja source."),
+    })
+    .describe("Byte-level BPE, learned from the training rows."),
   initializerRange: z.number().positive().default(0.02).describe("Deviation of the random weights."),
 });
 export type PretrainConfig = z.output<typeof pretrainSchema>;

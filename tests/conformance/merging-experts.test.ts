@@ -44,6 +44,11 @@ async function merge({ adapters, weights, combinationType: name, ...options }: P
 }
 
 describe("every expert, as PEFT merges a linear layer", () => {
+  it("in every way that there is", () => {
+    const merged = new Set(Object.values(cases).map(({ combinationType }) => combinationType));
+    expect(merged).toEqual(new Set(adapterMethods.map(({ name }) => name)));
+  });
+
   it.each(Object.keys(cases))("%s", async (name) => {
     const { factors = {}, products = {}, adapters, ...recipe } = cases[name]!;
     const { merged } = await merge({ adapters: adapters.map(folderOf), ...recipe });

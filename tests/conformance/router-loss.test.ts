@@ -3,11 +3,16 @@ import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import type { Batch, TokenizedExample } from "../../src/data/batch.ts";
 import { collate } from "../../src/data/batches.ts";
+import { createPassMemory } from "../../src/execution/create-pass-memory.ts";
+import { chunksOf, createContexts, ModelPass } from "../../src/execution/model-pass.ts";
+import { compileTraining, segmentsOf } from "../../src/execution/training-program.ts";
+import { Workspace } from "../../src/execution/workspace.ts";
 import { full } from "../../src/methods/full.ts";
 import { createModel } from "../../src/models/families/registry.ts";
+import { causalLm } from "../../src/objectives/causal-lm.ts";
 import { routingSums } from "../../src/objectives/side-losses/router-balance.ts";
 import { expectSummary, type Summary } from "./expect-summary.ts";
-import { openTinyModel, reference } from "./tiny-model.ts";
+import { backend, openTinyModel, reference } from "./tiny-model.ts";
 
 interface RouterReference {
   documents: number[][];
@@ -84,6 +89,37 @@ describe.each(readdirSync(`${reference}router-loss`))("%s", (family) => {
     const { lossSum, ...result } = await without.accumulate(padded, { gradientScale: 1, seed: 0 });
     expect(result).not.toHaveProperty("routerAuxLoss");
     expect(lossSum).toBe((await engine.evaluate(padded)).lossSum);
+  });
+
+  it.each([
+    { title: "where it is on", regularisers: [routingSums], isRead: true },
+    { title: "and nowhere else", regularisers: [], isRead: false },
+  ])("reads which tokens count: $title", async ({ regularisers, isRead }) => {
+    const { model, method, store } = await open();
+    const program = await compileTraining(
+      {
+        ...{ backend, model, method, store, regularisers, activationCheckpointing: "none" },
+        ...{ objective: causalLm, objectiveConfig: { name: "causal-lm", labelSmoothing: 0 } },
+      },
+      chunksOf(padded),
+    );
+    const graphs = segmentsOf(program.trunk).flatMap(({ forwardGraph, backward }) => [forwardGraph, ...(backward ? [backward.graph] : [])]);
+    expect(graphs.some(({ inputs }) => inputs.has("tokenWeights"))).toBe(isRead);
+    const memory = createPassMemory(backend, new Workspace());
+    const brought: (readonly number[])[] = [];
+    const pass = new ModelPass({
+      ...{ batch: padded, layout: padded, chunks: chunksOf(padded), program, store, seed: 0 },
+      contexts: createContexts(model, backend.compile),
+      memory: {
+        ...memory,
+        bring(tensor) {
+          if (tensor.dtype === "float32") brought.push(tensor.dims);
+          return memory.bring(tensor);
+        },
+      },
+    });
+    await pass.forward(false);
+    expect(brought).toEqual(isRead ? expect.arrayContaining([[3, padded.tokens]]) : expect.not.arrayContaining([[3, padded.tokens]]));
   });
 });
 

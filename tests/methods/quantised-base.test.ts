@@ -145,6 +145,37 @@ it.each([int8, tables])("writes with %o alike whether codes are fed or laid out 
   expect([...packed]).not.toEqual([...decoded]);
 });
 
+describe.each([int8, tables, { ...nf4, embeddings: "int8" }] as const)("writing with %o", (quantization) => {
+  const open = () => openTinyModel({ folder: `${reference}families/llama`, attach: () => untouched, quantization });
+  const logits = async (on: Backend, weights: "shared" | "packed") => {
+    const decoder = await createDecoder({ ...(await open()), backend: on, weights });
+    await decoder.prepare([{}, {}]);
+    await decoder.step([[5, 9, 2, 14], [3]]);
+    return (await decoder.step([[7], [8]])).flatMap((row) => [...row]);
+  };
+  /** What this test takes for a device that multiplies no integers: all it does not know of the CPU is the name. */
+  const decoding: Backend = { ...backend, name: "cuda" };
+
+  it.each(["shared", "packed"] as const)("multiplies %s codes, nearly as exactly as it would decoded weights", async (weights) => {
+    const [found, decoded] = [await logits(backend, weights), await logits(decoding, weights)];
+    const largest = Math.max(...decoded.map(Math.abs));
+    expect(Math.max(...found.map((logit, i) => Math.abs(logit - decoded[i]!)))).toBeLessThan(2e-4 * largest);
+    expect(found).not.toEqual(decoded);
+  });
+
+  it("decodes none of the 8-bit codes", async () => {
+    const graphs: Graph[] = [];
+    const compile: Backend["compile"] = (graph, options) => {
+      graphs.push(graph);
+      return backend.compile(graph, options);
+    };
+    await createDecoder({ ...(await open()), backend: { ...backend, compile }, weights: "packed" });
+    const used = graphs.flatMap((graph) => graph.nodes).filter(({ inputs }) => inputs.some(({ dtype }) => dtype === "int8"));
+    const names = new Set(used.map(({ op }) => op.name));
+    expect([...names].sort()).toEqual(quantization === int8 ? ["matmulInt8"] : ["cast", "gather", "matmulInt8"]);
+  });
+});
+
 describe("the copy on disk", () => {
   const open = (home: string, notices: string[]) =>
     openTinyModel({

@@ -5,8 +5,8 @@ import shutil
 import torch
 import transformers
 
-from families import OPTIMIZER, VOCAB, adamw
-from fixture import ROOT, number, numbers, perturb, random_tokens, summaries, write_fixture
+from families import VOCAB, one_step
+from fixture import ROOT, numbers, perturb, random_tokens, write_fixture
 
 RECIPE = (
     "random weights as in families.py, float32, eager attention, eval mode; two pairs of different length, sources padded with an attention mask, targets with label -100; "
@@ -57,22 +57,14 @@ def write_case(name, seed):
     targets = [(random_tokens((n,), VOCAB - 3, seed + n) + 3).tolist() for n in TARGETS]
     input_ids = padded(sources, PAD)
     inputs = dict(input_ids=input_ids, attention_mask=(input_ids != PAD).long(), labels=padded(targets, -100), use_cache=False)
-    output = model(**inputs)
-    output.loss.backward()
     start = model.config.decoder_start_token_id
-    content = {
-        "sourceIds": sources,
-        "decoderInputIds": [[start, *row[:-1]] for row in targets],
-        "labels": targets,
-        "loss": number(output.loss.item()),
-        "logits": [numbers(output.logits[i, : len(row)]) for i, row in enumerate(targets)],
-        "gradients": summaries((key, p.grad) for key, p in model.named_parameters() if p.grad is not None),
-        "optimizer": OPTIMIZER,
-    }
-    adamw(model).step()
-    with torch.no_grad():
-        after = model(**inputs).loss
-    write_fixture(f"encoder-decoders/{name}/reference.json", f"seed {seed}; {RECIPE}", {**content, "lossAfterStep": number(after.item())})
+
+    def forward():
+        output = model(**inputs)
+        return output.loss, [numbers(output.logits[i, : len(row)]) for i, row in enumerate(targets)]
+
+    ids = {"sourceIds": sources, "decoderInputIds": [[start, *row[:-1]] for row in targets], "labels": targets}
+    write_fixture(f"encoder-decoders/{name}/reference.json", f"seed {seed}; {RECIPE}", {**ids, **one_step(model, forward)})
 
 
 def main():

@@ -6,8 +6,8 @@ import shutil
 import torch
 import transformers
 
-from families import OPTIMIZER, VOCAB, adamw, rope
-from fixture import ROOT, number, numbers, perturb, random_tokens, summaries, write_fixture
+from families import VOCAB, one_step, rope
+from fixture import ROOT, numbers, perturb, random_tokens, write_fixture
 
 RECIPE = (
     "random weights as in families.py, float32, eager attention, eval mode; two documents of different length, padded on the right with an attention mask; "
@@ -78,22 +78,14 @@ def write_case(name, seed):
         types[0, LENGTHS[0] // 2 : LENGTHS[0]] = 1
     labels = torch.where((torch.arange(width)[None] % 3 == 1) & (mask == 1), random_tokens((2, width), VOCAB, seed + 1), -100)
     inputs = dict(input_ids=input_ids, attention_mask=mask, labels=labels, **({"token_type_ids": types} if has_types else {}))
-    output = model(**inputs)
-    output.loss.backward()
+
+    def forward():
+        output = model(**inputs)
+        return output.loss, [numbers(output.logits[i, :n]) for i, n in enumerate(LENGTHS)]
+
     rows = lambda tensor: [tensor[i, :n].tolist() for i, n in enumerate(LENGTHS)]
-    content = {
-        "inputIds": rows(input_ids),
-        "tokenTypeIds": rows(types),
-        "labels": rows(labels),
-        "loss": number(output.loss.item()),
-        "logits": [numbers(output.logits[i, :n]) for i, n in enumerate(LENGTHS)],
-        "gradients": summaries((key, p.grad) for key, p in model.named_parameters() if p.grad is not None),
-        "optimizer": OPTIMIZER,
-    }
-    adamw(model).step()
-    with torch.no_grad():
-        after = model(**inputs).loss
-    write_fixture(f"encoders/{name}/reference.json", f"seed {seed}; {RECIPE}", {**content, "lossAfterStep": number(after.item())})
+    content = {"inputIds": rows(input_ids), "tokenTypeIds": rows(types), "labels": rows(labels), **one_step(model, forward)}
+    write_fixture(f"encoders/{name}/reference.json", f"seed {seed}; {RECIPE}", content)
 
 
 def main():

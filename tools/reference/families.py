@@ -151,6 +151,22 @@ def reference(model, input_ids):
     return {**content, "parametersAfterStep": summaries(named_as_in_file(model)), "lossAfterStep": number(loss_after.item())}
 
 
+def one_step(model, forward):
+    """What `forward` gives, a loss and logits to show; every gradient; and the loss after one step of AdamW."""
+    loss, logits = forward()
+    loss.backward()
+    content = {
+        "loss": number(loss.item()),
+        "logits": logits,
+        "gradients": summaries((name, grad) for name, grad in named_as_in_file(model, of=lambda parameter: parameter.grad) if grad is not None),
+        "optimizer": OPTIMIZER,
+    }
+    adamw(model).step()
+    with torch.no_grad():
+        after, _ = forward()
+    return {**content, "lossAfterStep": number(after.item())}
+
+
 def packed_reference(model, input_ids, lengths):
     documents = torch.split(input_ids, lengths)
     logits = [model(input_ids=d[None], use_cache=False).logits[0] for d in documents]

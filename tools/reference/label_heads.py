@@ -8,8 +8,8 @@ import transformers
 
 from encoder_decoders import BART, BUCKETS, T5
 from encoders import DISTIL, ENCODER, MODERN
-from families import DECODER, OPTIMIZER, VOCAB, adamw
-from fixture import ROOT, number, numbers, perturb, random_tokens, summaries, write_fixture
+from families import DECODER, VOCAB, one_step
+from fixture import ROOT, numbers, perturb, random_tokens, write_fixture
 
 RECIPE = (
     "random weights as in families.py, float32, eager attention, eval mode; two documents of different length, padded on the right with the pad token; "
@@ -71,20 +71,13 @@ def write_case(name, seed):
         input_ids = close(input_ids, model.config.eos_token_id)
     mask = torch.tensor([[1] * n + [0] * (max(LENGTHS) - n) for n in LENGTHS])
     inputs = dict(input_ids=input_ids * mask + PAD * (1 - mask), attention_mask=mask, labels=torch.tensor(labels))
-    output = model(**inputs)
-    output.loss.backward()
-    content = {
-        "inputIds": [row[:n].tolist() for row, n in zip(input_ids, LENGTHS)],
-        "labels": labels,
-        "loss": number(output.loss.item()),
-        "logits": numbers(output.logits),
-        "gradients": summaries((key, p.grad) for key, p in model.named_parameters() if p.grad is not None),
-        "optimizer": OPTIMIZER,
-    }
-    adamw(model).step()
-    with torch.no_grad():
-        after = model(**inputs).loss
-    write_fixture(f"label-heads/{name}/reference.json", f"seed {seed}; {RECIPE}", {**content, "lossAfterStep": number(after.item())})
+
+    def forward():
+        output = model(**inputs)
+        return output.loss, numbers(output.logits)
+
+    content = {"inputIds": [row[:n].tolist() for row, n in zip(input_ids, LENGTHS)], "labels": labels, **one_step(model, forward)}
+    write_fixture(f"label-heads/{name}/reference.json", f"seed {seed}; {RECIPE}", content)
 
 
 def main():

@@ -117,27 +117,31 @@ def merged_weights(family, model, input_ids, expected_logits, named=lambda model
     return summaries((n, w) for n, w in named(merged) if not torch.equal(w, base[n]))
 
 
-def write_case(name, seed):
-    family, options = CASES[name]
-    folder = ROOT / "lora" / name
-    shutil.rmtree(folder, ignore_errors=True)
-    model = attach(family, options, seed)
-    save_adapter(model, folder / "adapter")
-    input_ids = random_tokens((2, 12), VOCAB, seed)
+def trained_case(family, make, input_ids, name=None, shows_logits=False, **merging):
+    """Loss, gradients, what merging changes and the training curve of a model with an adapter. `make` gives the model, and gives it anew to be merged."""
+    model = make()
     output = model(input_ids=input_ids, labels=input_ids)
     output.loss.backward()
-    content = {
+    return {
         "base": f"families/{family}",
         "inputIds": input_ids.tolist(),
         "loss": number(output.loss.item()),
-        "logits": numbers(output.logits),
+        **({"logits": numbers(output.logits)} if shows_logits else {}),
         "gradients": summaries((n, p.grad) for n, p in trained(model)),
-        "merged": merged_weights(family, attach(family, options, seed), input_ids, output.logits),
+        "merged": merged_weights(family, make(), input_ids, output.logits, **merging),
         "optimizer": {**OPTIMIZER, "epsilon": EPSILON.get(name, OPTIMIZER["epsilon"])},
         **({"loraPlusLrRatio": LORA_PLUS_RATIO[name]} if name in LORA_PLUS_RATIO else {}),
         "lossBeforeStep": [number(loss) for loss in train(model, input_ids, name)],
         "parametersAfterSteps": summaries(trained(model)),
     }
+
+
+def write_case(name, seed):
+    family, options = CASES[name]
+    folder = ROOT / "lora" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    save_adapter(attach(family, options, seed), folder / "adapter")
+    content = trained_case(family, lambda: attach(family, options, seed), random_tokens((2, 12), VOCAB, seed), name, shows_logits=True)
     write_fixture(f"lora/{name}/reference.json", f"seed {seed}; {RECIPE}", content)
 
 

@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
 from families import EXPERTS, VOCAB, named_as_in_file
-from fixture import ROOT, number, random_tokens, summaries, write_fixture
-from lora import OPTIMIZER, attach, file_name, merged_weights, save_adapter, train, trained
+from fixture import ROOT, number, random_tokens, write_fixture
+from lora import attach, file_name, save_adapter, trained_case
 
 # name: (family folder, LoraConfig options)
 CASES = {
@@ -43,21 +43,8 @@ def write_case(name, seed):
     family, options = CASES[name]
     folder = ROOT / "lora-experts" / name
     shutil.rmtree(folder, ignore_errors=True)
-    model = attach(family, options, seed)
-    save_adapter(model, folder / "adapter")
-    input_ids = random_tokens((2, 12), VOCAB, seed)
-    output = model(input_ids=input_ids, labels=input_ids)
-    output.loss.backward()
-    content = {
-        "base": f"families/{family}",
-        "inputIds": input_ids.tolist(),
-        "loss": number(output.loss.item()),
-        "gradients": summaries((n, p.grad) for n, p in trained(model)),
-        "merged": merged_weights(family, attach(family, options, seed), input_ids, output.logits, named_as_in_file),
-        "optimizer": OPTIMIZER,
-        "lossBeforeStep": [number(loss) for loss in train(model, input_ids, name)],
-        "parametersAfterSteps": summaries(trained(model)),
-    }
+    save_adapter(attach(family, options, seed), folder / "adapter")
+    content = trained_case(family, lambda: attach(family, options, seed), random_tokens((2, 12), VOCAB, seed), named=named_as_in_file)
     write_fixture(f"lora-experts/{name}/reference.json", f"seed {seed}; {RECIPE}", content)
 
 

@@ -1,14 +1,13 @@
 """Merging adapters of experts. PEFT's add_weighted_adapter refuses bare parameters, so every expert's weight is laid out as a linear layer of its
 own, with that expert's factors, and PEFT merges those."""
 
-import merging
 import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from fixture import ROOT, perturb, summaries, write_fixture
 from lora import save_adapter
-from merging import UNIFORM, Uniform, camel, use
+from merging import CASES, UNIFORM, Uniform, camel, use
 
 BASE = "families/mixtral"
 EXPERTS, LAYER = 4, "model.layers.0.mlp"
@@ -22,9 +21,6 @@ ADAPTERS = {
     ),
 }  # fmt: skip
 SIZES = {"experts.gate_up_proj": (32, 40, EXPERTS), "experts.down_proj": (20, 32, EXPERTS), "gate.weight": (32, 4, 1)}
-# One type of every way to combine.
-TYPES = ["linear", "cat", "svd", "svd-rank-3", "ties", "ties_svd", "dare_linear", "dare_ties_svd", "magnitude_prune", "magnitude_prune_svd"]
-CASES = {name: merging.CASES[name] for name in TYPES}
 RECIPE = (
     "adapters/ as PEFT saves them with target_parameters; the weight of every expert as a linear layer, named by its parameter and its number, merged by "
     "PEFT's add_weighted_adapter, keys in camelCase; factors: lora_A and lora_B of every expert; products: B A, where the signs of singular vectors are free "

@@ -7,8 +7,8 @@ from peft import get_peft_model
 from transformers import AutoModelForCausalLM
 
 from families import VOCAB
-from fixture import ROOT, number, random_tokens, summaries, write_fixture
-from lora import OPTIMIZER, merged_weights, save_adapter, train, trained
+from fixture import ROOT, random_tokens, write_fixture
+from lora import save_adapter, trained_case
 
 RECIPE = (
     "adapter/ holds the initial adapter, {start}, saved by PEFT; eval mode; loss with labels = inputIds; "
@@ -37,21 +37,9 @@ def write_case(path, family, make_config, center, start, seed, present=()):
     """`present` are tokens that the input must contain."""
     folder = ROOT / path
     shutil.rmtree(folder, ignore_errors=True)
-    model = attach(family, make_config(), center, seed)
-    save_adapter(model, folder / "adapter")
+    make = lambda: attach(family, make_config(), center, seed)
+    save_adapter(make(), folder / "adapter")
     input_ids = random_tokens((2, 12), VOCAB, seed)
     for position, token in enumerate(present):
         input_ids[position % 2, 3 * position + 1] = token
-    output = model(input_ids=input_ids, labels=input_ids)
-    output.loss.backward()
-    content = {
-        "base": f"families/{family}",
-        "inputIds": input_ids.tolist(),
-        "loss": number(output.loss.item()),
-        "gradients": summaries((n, p.grad) for n, p in trained(model)),
-        "merged": merged_weights(family, attach(family, make_config(), center, seed), input_ids, output.logits),
-        "optimizer": OPTIMIZER,
-        "lossBeforeStep": [number(loss) for loss in train(model, input_ids)],
-        "parametersAfterSteps": summaries(trained(model)),
-    }
-    write_fixture(f"{path}/reference.json", f"seed {seed}; {RECIPE.format(start=start)}", content)
+    write_fixture(f"{path}/reference.json", f"seed {seed}; {RECIPE.format(start=start)}", trained_case(family, make, input_ids))

@@ -9,8 +9,8 @@ import transformers
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
 from encoders import MODERN
-from families import DECODER, OPT, OPTIMIZER, QWEN_EXPERTS, VOCAB, adamw, named_as_in_file, rope
-from fixture import ROOT, number, numbers, perturb, random_tokens, summaries, write_fixture
+from families import DECODER, OPT, QWEN_EXPERTS, VOCAB, one_step, rope
+from fixture import ROOT, numbers, perturb, random_tokens, write_fixture
 from label_heads import BART_SMALL, GPT2, PAD, T5_SMALL
 
 RECIPE = (
@@ -127,22 +127,19 @@ def write_case(name, seed):
     if task == "token-classification":
         tags = (random_tokens((len(lengths), max(lengths)), NUM_TAGS + 1, seed + 1) - 1).tolist()
         labels = [[IGNORED if tag < 0 else tag for tag in row[:n]] for row, n in zip(tags, lengths)]
-    loss, logits = LOSSES[task](model, documents, labels)
-    loss.backward()
+
+    def forward():
+        loss, logits = LOSSES[task](model, documents, labels)
+        return loss, [numbers(one) for one in logits]
+
     content = {
         "task": task,
         **({"sentenceTransformers": sentence_transformers.__version__} if task == "sentence-embeddings" else {}),
         "inputIds": documents,
         "labels": labels,
-        "loss": number(loss.item()),
-        "logits": [numbers(one) for one in logits],
-        "gradients": summaries((key, grad) for key, grad in named_as_in_file(model, of=lambda parameter: parameter.grad) if grad is not None),
-        "optimizer": OPTIMIZER,
+        **one_step(model, forward),
     }
-    adamw(model).step()
-    with torch.no_grad():
-        after = LOSSES[task](model, documents, labels)[0]
-    write_fixture(f"task-heads/{name}/reference.json", f"seed {seed}; {RECIPE}", {**content, "lossAfterStep": number(after.item())})
+    write_fixture(f"task-heads/{name}/reference.json", f"seed {seed}; {RECIPE}", content)
 
 
 def main():

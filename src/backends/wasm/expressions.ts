@@ -80,6 +80,14 @@ export const f32x4 = {
     ),
 };
 
+export const f64x2 = {
+  add: (a: Bytes, b: Bytes): number[] => of(simd(0xf0), a, b),
+  mul: (a: Bytes, b: Bytes): number[] => of(simd(0xf2), a, b),
+  /** Two float32, as doubles. */
+  promoteTwo: (address: Bytes, offset = 0): number[] => of(simd(0x5f), of(simd(0x5d, ...at(3, offset)), address)),
+  store: (address: Bytes, value: Bytes, offset = 0): number[] => of(simd(0x0b, ...at(4, offset)), address, value),
+};
+
 /** Adds to the i32 in a local. */
 export const advance = (local: number, by: number): number[] => [...i32.add(localGet(local), i32.constant(by)), ...localSet(local)];
 

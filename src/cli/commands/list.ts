@@ -8,6 +8,7 @@ import { adapterMethods } from "../../export/merging/adapter-methods.ts";
 import { combiners } from "../../export/merging/combiners/registry.ts";
 import { methods } from "../../methods/registry.ts";
 import { families } from "../../models/families/registry.ts";
+import { quantisationFormats } from "../../models/quantisation/registry.ts";
 import { objectives } from "../../objectives/registry.ts";
 import { optimizers } from "../../optimizers/registry.ts";
 import { schedules } from "../../optimizers/schedules/registry.ts";
@@ -23,6 +24,7 @@ const shelves: Readonly<Record<string, readonly { readonly name: string; readonl
   optimizers,
   schedules,
   formats,
+  quantization: quantisationFormats,
   devices,
   "adapter-merges": adapterMethods,
   "model-merges": combiners,

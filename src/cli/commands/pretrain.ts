@@ -1,14 +1,13 @@
 /** tunesmith pretrain: a small model from nothing, or rather from text. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { ConfigError } from "../../base/errors.ts";
 import { createRandom } from "../../base/random.ts";
 import { readDatasetFiles } from "../../platform/node/dataset-files.ts";
 import { isFolder, writeFileAtomic } from "../../platform/node/files.ts";
-import { parseRunConfig } from "../../runs/config.ts";
 import { applyOverrides, parseConfigText } from "../../runs/config-text.ts";
-import { initialCheckpointFiles, pretrainSchema } from "../../runs/initial-checkpoint.ts";
+import { initialCheckpointFiles } from "../../runs/initial-checkpoint.ts";
 import type { Command } from "../command.ts";
+import { parsePretrainFile } from "../pretrain-config.ts";
 import { createProgress } from "../progress.ts";
 import { trainInWorker } from "../train-in-worker.ts";
 
@@ -21,18 +20,13 @@ export const pretrain = {
       .argument("[overrides...]", "single values, for example training.maxSteps=100")
       .option("--resume", "continue the run in the output folder", false)
       .action(async (file: string, overrides: string[], { resume }: { resume: boolean }) => {
-        const { pretrain: recipe, ...rest } = applyOverrides(parseConfigText(await readFile(file, "utf8"), file), overrides);
-        const parsed = pretrainSchema.safeParse(recipe);
-        if (!parsed.success)
-          throw new ConfigError(parsed.error.issues.map((issue) => `pretrain.${issue.path.join(".")}: ${issue.message}.`));
-        const output = String(rest.output);
-        const initial = join(output, "initial");
-        const config = parseRunConfig({ ...rest, model: initial, method: { name: "full" } });
+        const { recipe, config } = parsePretrainFile(applyOverrides(parseConfigText(await readFile(file, "utf8"), file), overrides));
+        const { output, model: initial } = config;
         if (!resume || !(await isFolder(initial))) {
           const { rows } = await readDatasetFiles(config.data.train);
           const texts = rows.map(({ row }) => String(row.text ?? ""));
-          log(`tokenizer: learning ${parsed.data.tokenizer.vocabSize} tokens from ${texts.length} documents`);
-          const files = initialCheckpointFiles({ config: parsed.data, texts, random: createRandom(config.training.seed) });
+          log(`tokenizer: learning ${recipe.tokenizer.vocabSize} tokens from ${texts.length} documents`);
+          const files = initialCheckpointFiles({ config: recipe, texts, random: createRandom(config.training.seed) });
           for (const [name, content] of Object.entries(files)) await writeFileAtomic(join(initial, name), content);
         }
         const progress = createProgress({ log, isTerminal: process.stderr.isTTY === true, logEvery: config.training.logEvery });

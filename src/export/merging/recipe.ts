@@ -13,7 +13,7 @@ export const mergeRecipeSchema = z.strictObject({
   models: paths.describe("Whole models: checkpoint folders, run folders of full fine-tuning, or hub names. Gives a checkpoint folder."),
   base: z.string().min(1).optional().describe("The model that `models` were tuned from; for methods that work on the differences."),
   weights: z.array(z.number()).min(1).optional().describe("One number for each source; negative takes away. Default: 1 each."),
-  method: z.looseObject({ name: z.string() }).describe("How they are combined, and its options."),
+  method: z.looseObject({ name: z.string().describe("One of those below.") }).describe("How they are combined, and its options."),
   seed: z.int().min(0).default(42).describe("Seed of DARE's draws; each tensor has a stream of its own."),
   output: z.string().min(1).describe("Folder to write; it must not exist."),
 });

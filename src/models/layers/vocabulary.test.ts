@@ -16,8 +16,17 @@ const filled = (...shape: number[]): ReferenceArray => ({
 });
 const table = filled(V, C);
 
-function sums({ frozen, most, dtype = "float32", hooks = [] }: { frozen: boolean; most: number; dtype?: DType; hooks?: ModelHooks[] }) {
-  const build = new SegmentBuilder({ prefix: "", hooks, isTraining: true, storageOf: () => plain(dtype), isFrozen: () => frozen });
+interface SumsOptions {
+  readonly frozen: boolean;
+  readonly cutsTrained?: boolean;
+  readonly most: number;
+  readonly dtype?: DType;
+  readonly hooks?: ModelHooks[];
+}
+
+function sums({ frozen, cutsTrained = false, most, dtype = "float32", hooks = [] }: SumsOptions) {
+  const storage = { storageOf: () => plain(dtype), isFrozen: () => frozen, cutsTrained };
+  const build = new SegmentBuilder({ prefix: "", hooks, isTraining: true, ...storage });
   const features = build.graph.input("features", { dtype: "float32", shape: [2, C] });
   const { normaliser, largest } = sumOverVocabulary({ features, vocabulary }, build, most);
   build.graph.output("normaliser", normaliser);
@@ -40,6 +49,13 @@ describe("sumOverVocabulary", () => {
       [6, 7],
     ]);
     expect(whole.pieces.size).toBe(0);
+    for (const [i, number] of whole.numbers.entries()) expect(pieces.numbers[i]).toBeCloseTo(number, 12);
+  });
+
+  it("takes a trained matrix in pieces where its gradient may come in pieces", () => {
+    const whole = sums({ frozen: false, most: 3 });
+    const pieces = sums({ frozen: false, cutsTrained: true, most: 3 });
+    expect(pieces.pieces.size).toBe(3);
     for (const [i, number] of whole.numbers.entries()) expect(pieces.numbers[i]).toBeCloseTo(number, 12);
   });
 

@@ -9,7 +9,7 @@ export const embeddings = z
   .enum(["bfloat16", "checkpoint", "int8"])
   .default("bfloat16")
   .describe(
-    "How embeddings and head are held: in half of float32's memory, as the checkpoint has them, or row by row in 8-bit integers, where `compute: int8` multiplies the head in integers too.",
+    "How embeddings and head are held: in half of float32's memory, as the checkpoint has them, or row by row in 8-bit integers, where `compute: int8` of the format int8 multiplies the head in integers too.",
   );
 
 export interface QuantisedStorage extends ParameterStorage {

@@ -48,6 +48,54 @@ describe("dynamic 8-bit storage", () => {
     expect(wrong).toBe(0);
   });
 
+  /** What the coding does, step by step: the largest of each block, a product in float32, bisection. */
+  function straightforward(numbers: Float32Array, { middles }: typeof signedMap): Uint8Array {
+    const codes = new Uint8Array(numbers.length);
+    for (let start = 0; start < numbers.length; start += 256) {
+      const block = numbers.subarray(start, start + 256);
+      const largest = block.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+      const scale = largest === 0 ? 0 : Math.fround(1 / largest);
+      codes.set(
+        block.map((x) => search(Math.fround(x * scale), middles)),
+        start,
+      );
+    }
+    return codes;
+  }
+
+  function search(x: number, middles: Float32Array): number {
+    let [low, high] = [0, 255];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (x > middles[middle]!) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  it.each([
+    { name: "signed", map: signedMap, sign: 0x8000 },
+    { name: "unsigned", map: unsignedMap, sign: 0 },
+  ])("$name: finds what a search finds, of every upper half of a finite float32", ({ map, sign }) => {
+    const random = createRandom(9);
+    const finite = Array.from({ length: 0x7f80 }, (_, upper) => upper);
+    const uppers = [...finite, ...(sign ? finite.map((upper) => upper | sign) : [])];
+    const bits = uppers.flatMap((upper) =>
+      [0, 1, 0x7fff, 0x8000, 0xffff, random.integer(0x10000)].map((lower) => ((upper << 16) | lower) >>> 0),
+    );
+    const byMagnitude = new Float32Array(Uint32Array.from(bits).buffer);
+    const shuffled = Float32Array.from(byMagnitude);
+    for (let i = shuffled.length - 1; i > 0; i--) {
+      const j = random.integer(i + 1);
+      [shuffled[i], shuffled[j]] = [shuffled[j]!, shuffled[i]!];
+    }
+    const upToOne = [...byMagnitude, ...map.middles].filter((x) => Math.abs(x) <= 1);
+    const withOnes = Float32Array.from(upToOne.flatMap((x, i) => (i % 255 === 0 ? [1, x] : [x])));
+    // One over the largest of a block has to be a number.
+    for (const numbers of [byMagnitude.filter((x) => Math.abs(x) >= 2 ** -126), shuffled, withOnes])
+      expect(Buffer.compare(encoded(numbers, map).codes, straightforward(numbers, map))).toBe(0);
+  });
+
   it("works on numbers where it decoded them", () => {
     const coder = new BlockCoder(signedMap);
     const blocks = encoded(Float32Array.of(4, -2, 1), signedMap);

@@ -12,8 +12,8 @@ export interface DynamicMap {
   readonly values: Float32Array;
   /** Half way between a value and the next, [256]; infinity after the last. */
   readonly middles: Float32Array;
-  /** The code of the lowest number in every bucket, of those from 0 on, then of those below (`CodingTables`). At most one middle lies in a bucket. */
-  readonly lowestCode: Uint8Array;
+  /** How the coding finds the nearest (`CodingTables`). */
+  readonly steps: Uint32Array;
 }
 
 const decades = 7;
@@ -42,10 +42,19 @@ function createMap(of: { signed: boolean }): DynamicMap {
   const middles = Float32Array.from(values, (value, i) => Math.fround((value + (values[i + 1] ?? Number.POSITIVE_INFINITY)) / 2));
   const positive = Array.from({ length: bucketCount }, (_, i) => (i === 0 ? 0 : fromBits((buckets.first + i) << 16)));
   const negative = Array.from({ length: bucketCount }, (_, i) => -fromBits(((buckets.first + i) << 16) | 0xffff));
-  return { values, middles, lowestCode: Uint8Array.from([...positive, ...negative], (lowest) => nearest(lowest, middles)) };
+  return { values, middles, steps: Uint32Array.from([...positive, ...negative], (lowest) => stepOf(lowest, middles)) };
+}
+
+/** Of the bucket that begins with this number. At most one middle lies in a bucket; numbers beyond it carry. */
+function stepOf(lowest: number, middles: Float32Array): number {
+  const code = nearest(lowest, middles);
+  const [from, middle] = [bitsOf(lowest), bitsOf(middles[code]!)];
+  const lower = (middle >>> 31 === 1 ? ~middle : middle) & 0xffff;
+  return (code << 16) | (middle >>> 16 === from >>> 16 ? 0xffff - lower : 0);
 }
 
 const fromBits = (bits: number): number => new Float32Array(Uint32Array.of(bits).buffer)[0]!;
+const bitsOf = (value: number): number => new Uint32Array(Float32Array.of(value).buffer)[0]!;
 
 /** By bisection: how many middles lie below x. */
 function nearest(x: number, middles: Float32Array): number {

@@ -42,7 +42,7 @@ export function extract({ graph, inputs, outputs }: ExtractOptions): Graph {
   return copy;
 }
 
-/** A copy without what no output needs, such as the decoding of a weight whose codes are multiplied as they are. */
+/** The part of a graph that makes its outputs. */
 export const withoutUnread = (graph: Graph): Graph => extract({ graph, inputs: new Map(), outputs: graph.outputs });
 
 /** Equal for nodes that give equal results. */
