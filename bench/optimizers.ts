@@ -1,5 +1,6 @@
 /** Time of one update of ten million parameters by each optimizer, on matrices in the shapes of a 135M Llama. Run: npx tsx bench/optimizers.ts */
 import { createOnnxBackend } from "../src/backends/onnx/backend.ts";
+import { VectorMemory } from "../src/backends/wasm/vector-memory.ts";
 import { createOptimizerOnGroups } from "../src/execution/optimizer/optimizer-on-groups.ts";
 import type { ParameterGroup } from "../src/execution/weights/parameter-store.ts";
 import type { Optimizer } from "../src/optimizers/optimizer.ts";
@@ -24,8 +25,13 @@ function randomGroup(): ParameterGroup {
     layout.set(`matrix.${i}`, { offset: size, length, spec: { name: `matrix.${i}`, shape, kind: "weight" } });
     size += length;
   }
-  const noise = (): Float32Array => Float32Array.from({ length: size }, () => 0.1 * (Math.random() - 0.5));
-  return { decays: true, learningRateFactor: 1, layout, parameters: noise(), gradients: noise() };
+  const memory = new VectorMemory({ elements: 4 * size, vectors: 4 });
+  const noise = (): Float32Array => {
+    const vector = memory.vector(size);
+    for (let i = 0; i < size; i++) vector[i] = 0.1 * (Math.random() - 0.5);
+    return vector;
+  };
+  return { decays: true, learningRateFactor: 1, layout, memory, parameters: noise(), gradients: noise() };
 }
 
 const running = [];

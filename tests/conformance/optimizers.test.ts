@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { referenceBackend } from "../../src/backends/reference.ts";
+import { VectorMemory } from "../../src/backends/wasm/vector-memory.ts";
 import { createOptimizerOnGroups } from "../../src/execution/optimizer/optimizer-on-groups.ts";
 import type { OptimizerState } from "../../src/execution/optimizer/optimizer-state.ts";
 import type { ParameterGroup } from "../../src/execution/weights/parameter-store.ts";
@@ -41,8 +42,10 @@ function groupOf(tensors: Tensors): ParameterGroup {
     layout.set(name, { offset: size, length, spec: { name, shape: shapeOf(values), kind: "weight" } });
     size += length;
   }
-  const parameters = Float32Array.from(Object.values(tensors).flatMap((values) => values.flat()));
-  return { decays: true, learningRateFactor: 1, parameters, gradients: new Float32Array(size), layout };
+  const memory = new VectorMemory({ elements: 4 * size, vectors: 4 });
+  const parameters = memory.vector(size);
+  parameters.set(Object.values(tensors).flatMap((values) => values.flat()));
+  return { decays: true, learningRateFactor: 1, parameters, gradients: memory.vector(size), memory, layout };
 }
 
 const flat = (tensors: Tensors): number[] => Object.values(tensors).flatMap((values) => values.flat());

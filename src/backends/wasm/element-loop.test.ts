@@ -6,6 +6,7 @@ import { dim, type Shape } from "../../tensor/shape.ts";
 import type { Executable, HostTensor } from "../backend.ts";
 import { referenceBackend } from "../reference.ts";
 import { compileElementLoop } from "./element-loop.ts";
+import { VectorMemory } from "./vector-memory.ts";
 
 type Build = (operands: { a: Value; b: Value; scalar: Value; graph: Graph }) => Readonly<Record<string, Value>>;
 
@@ -79,6 +80,29 @@ describe("a graph that works element by element, as a loop", () => {
     expect(over.a!.data).toBe(inputs.a!.data);
     expect(inputs.a!.data).toEqual(apart.a!.data);
     expect(inputs.b!.data).toEqual(apart.b!.data);
+  });
+
+  // No vector's length, a multiple of it, more than a block.
+  it.each([1, 4, 7, 40_002])("works where vectors of one memory lie, on %i elements, and touches no neighbour", async (n) => {
+    const graph = graphOf(({ a, b, scalar }) => ({ a: f.mul(a, scalar), b: f.add(a, b), other: f.sub(a, b) }));
+    const loop = loopOf(graph);
+    const inputs = operands([n]);
+    const apart = await loop.run(inputs);
+    const memory = new VectorMemory({ elements: 3 * (n + 8), vectors: 3 });
+    const lying = (values?: HostTensor): { whole: Float32Array; tensor: HostTensor } => {
+      const whole = memory.vector(n + 8).fill(9);
+      const data = whole.subarray(3, n + 3);
+      if (values) data.set(values.data as Float32Array);
+      return { whole, tensor: { dtype: "float32", dims: [n], data } };
+    };
+    const [a, b, other] = [lying(inputs.a), lying(inputs.b), lying()];
+    expect(new Set([a, b, other].map(({ whole }) => whole.buffer)).size).toBe(1);
+    const over = { a: a.tensor, b: b.tensor };
+    await loop.run({ ...over, scalar: inputs.scalar! }, { ...over, other: other.tensor });
+    for (const [name, { whole, tensor }] of Object.entries({ a, b, other })) {
+      expect(tensor.data, name).toEqual(apart[name]!.data);
+      expect([...whole.subarray(0, 3), ...whole.subarray(n + 3)], name).toEqual(Array(8).fill(9));
+    }
   });
 
   it("leaves to a session what is no loop over equal elements", () => {

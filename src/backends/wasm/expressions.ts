@@ -85,7 +85,11 @@ export const f64x2 = {
   mul: (a: Bytes, b: Bytes): number[] => of(simd(0xf2), a, b),
   /** Two float32, as doubles. */
   promoteTwo: (address: Bytes, offset = 0): number[] => of(simd(0x5f), of(simd(0x5d, ...at(3, offset)), address)),
-  store: (address: Bytes, value: Bytes, offset = 0): number[] => of(simd(0x0b, ...at(4, offset)), address, value),
+  lane: (vector: Bytes, lane: number): number[] => of(simd(0x21, lane), vector),
+};
+
+export const f64 = {
+  add: (a: Bytes, b: Bytes): number[] => of([0xa0], a, b),
 };
 
 /** Adds to the i32 in a local. */

@@ -5,37 +5,43 @@ export type Bytes = readonly number[];
 /** Of the host's pages. */
 export const pageBytes = 65_536;
 
-const valueType = { i32: 0x7f, f32: 0x7d, v128: 0x7b } as const;
+const valueType = { i32: 0x7f, f32: 0x7d, f64: 0x7c, v128: 0x7b } as const;
 
 export interface WasmFunction {
   readonly parameters: readonly (keyof typeof valueType)[];
+  /** Nothing where absent. */
+  readonly result?: keyof typeof valueType;
   /** Local variables behind the parameters: how many of each type, in this order. */
   readonly locals: readonly { readonly type: keyof typeof valueType; readonly count: number }[];
   /** Instructions, without the `end` of the function. */
   readonly body: Bytes;
 }
 
-export interface WasmModule {
-  /** Exported under their names; they return nothing. */
-  readonly functions: Readonly<Record<string, WasmFunction>>;
-  readonly memoryPages: number;
+export const memoryOfBytes = (bytes: number): WebAssembly.Memory => new WebAssembly.Memory({ initial: Math.ceil(bytes / pageBytes) });
+
+/** Functions under their names, for any memory. */
+export function compileFunctions<Functions>(functions: Readonly<Record<string, WasmFunction>>): (memory: WebAssembly.Memory) => Functions {
+  const module = new WebAssembly.Module(moduleBytes(functions));
+  return (memory) => new WebAssembly.Instance(module, { host: { memory } }).exports as Functions;
 }
 
-/** A module that exports its functions and `memory`. */
-export function moduleBytes({ functions, memoryPages }: WasmModule): Uint8Array<ArrayBuffer> {
+function moduleBytes(functions: Readonly<Record<string, WasmFunction>>): Uint8Array<ArrayBuffer> {
   const [names, all] = [Object.keys(functions), Object.values(functions)];
   return Uint8Array.from([
     ...[0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00],
     ...section(
       1,
-      all.map(({ parameters }) => [0x60, ...list(parameters.map((type) => [valueType[type]])), ...list([])]),
+      all.map(({ parameters, result }) => [0x60, ...types(parameters), ...types(result ? [result] : [])]),
     ),
+    ...section(2, [[...text("host"), ...text("memory"), 0x02, 0x00, 0x00]]),
     ...section(
       3,
       all.map((_, i) => unsigned(i)),
     ),
-    ...section(5, [[0x00, ...unsigned(memoryPages)]]),
-    ...section(7, [[...text("memory"), 0x02, 0], ...names.map((name, i) => [...text(name), 0x00, ...unsigned(i)])]),
+    ...section(
+      7,
+      names.map((name, i) => [...text(name), 0x00, ...unsigned(i)]),
+    ),
     ...section(10, all.map(codeOf)),
   ]);
 }
@@ -56,6 +62,7 @@ export function float32Bytes(value: number): number[] {
 }
 
 const list = (items: readonly Bytes[]): number[] => [...unsigned(items.length), ...items.flat()];
+const types = (all: readonly (keyof typeof valueType)[]): number[] => list(all.map((type) => [valueType[type]]));
 const text = (name: string): number[] => list([...new TextEncoder().encode(name)].map((byte) => [byte]));
 
 function section(id: number, items: readonly Bytes[]): number[] {

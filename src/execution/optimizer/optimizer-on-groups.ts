@@ -188,11 +188,11 @@ function joins({ rule: lastRule, range }: Unit, rule: UpdateRule, config: unknow
   return !isEncoded || (range.end - range.start) % blockSize === 0;
 }
 
-function createState({ rule, shape }: Unit, { config, coders }: { config: unknown; coders: Coders }): LiveUnit["state"] {
+function createState({ rule, shape, group }: Unit, { config, coders }: { config: unknown; coders: Coders }): LiveUnit["state"] {
   return new Map(
     Object.entries(rule.state(shape, config)).map(([name, { shape, start, storage }]) => {
       const dims = shape as readonly number[];
-      const stored = createStoredTensor(count(dims), storage && coders.for(name, storage));
+      const stored = createStoredTensor(count(dims), group.memory, storage && coders.for(name, storage));
       return [name, { dims, stored, startsAsParameter: start === "parameter" }];
     }),
   );

@@ -1,4 +1,5 @@
 /** The memory of optimizer state: float32, or one byte an element in blocks. Rules see float32 either way. */
+import type { VectorMemory } from "../../backends/wasm/vector-memory.ts";
 import { CheckpointError } from "../../base/errors.ts";
 import type { Optimizer, Scalars, StateTensor } from "../../optimizers/optimizer.ts";
 import { BlockCoder, blockSize, type EncodedBlocks, signedMap, unsignedMap } from "../../optimizers/storage/dynamic-8bit.ts";
@@ -49,12 +50,11 @@ export class Coders {
   }
 }
 
-/** @param coder where the tensor is held as codes */
-export const createStoredTensor = (size: number, coder: BlockCoder | undefined): StoredTensor =>
-  coder ? createEncoded(size, coder) : createPlain(size);
+/** @param memory of parameters and gradients @param coder where the tensor is held as codes */
+export const createStoredTensor = (size: number, memory: VectorMemory, coder: BlockCoder | undefined): StoredTensor =>
+  coder ? createEncoded(size, coder) : createPlain(memory.vector(size));
 
-function createPlain(size: number): StoredTensor {
-  const memory = new Float32Array(size);
+function createPlain(memory: Float32Array): StoredTensor {
   return {
     sizeBytes: memory.byteLength,
     read: ({ start, end }) => memory.subarray(start, end),

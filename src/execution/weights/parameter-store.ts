@@ -6,6 +6,7 @@
  */
 
 import type { HostTensor } from "../../backends/backend.ts";
+import { mostElements, VectorMemory } from "../../backends/wasm/vector-memory.ts";
 import { CheckpointError } from "../../base/errors.ts";
 import { float32ToBfloat16, float32ToFloat16, largestFloat16 } from "../../base/half.ts";
 import type { Random } from "../../base/random.ts";
@@ -31,6 +32,8 @@ export interface ParameterGroup extends GroupSettings {
   readonly decays: boolean;
   readonly parameters: Float32Array;
   readonly gradients: Float32Array;
+  /** Where the vectors lie. What is worked on together with them should lie there, too. */
+  readonly memory: VectorMemory;
   /** Where each parameter starts, in order. */
   readonly layout: ReadonlyMap<string, { readonly offset: number; readonly length: number; readonly spec: ParameterSpec }>;
 }
@@ -155,7 +158,7 @@ export async function loadParameters(options: LoadParametersOptions): Promise<Pa
 /** No decay on norms and biases, as is usual since GPT-2. */
 const decaysWeight = ({ kind }: ParameterSpec): boolean => kind !== "norm" && kind !== "bias";
 
-/** One vector for each combination of decay and learning rate that occurs. */
+/** One vector for each combination of decay and learning rate that occurs; several where it would not fit one memory. */
 function createGroups(
   trained: readonly ParameterSpec[],
   { method, settingsOf }: { method: AttachedMethod; settingsOf: ((spec: ParameterSpec) => GroupSettings) | undefined },
@@ -173,18 +176,42 @@ function createGroups(
       members.get(key)!.specs.push(spec);
     }
   }
-  return [...members.values()].map(({ settings, specs }) => createGroup(specs, settings));
+  return [...members.values()].flatMap(({ settings, specs }) => partsOf(specs).map((part) => createGroup(part, settings)));
 }
+
+/** Vectors of a group's size that its memory has room for: parameters, gradients, and the two that most optimizers keep. */
+const vectorsTogether = 4;
+
+/** Neighbours that fit one memory. A parameter that does not is alone. @param most elements */
+export function partsOf<Spec extends Pick<ParameterSpec, "shape">>(
+  specs: readonly Spec[],
+  most = mostElements / vectorsTogether - 16,
+): Spec[][] {
+  const parts: Spec[][] = [];
+  let size = 0;
+  for (const spec of specs) {
+    size += sizeOf(spec);
+    if (parts.length === 0 || size > most) {
+      parts.push([]);
+      size = sizeOf(spec);
+    }
+    parts.at(-1)!.push(spec);
+  }
+  return parts;
+}
+
+const sizeOf = ({ shape }: Pick<ParameterSpec, "shape">): number => shape.reduce((product, n) => product * n, 1);
 
 function createGroup(specs: readonly ParameterSpec[], settings: GroupSettings & { decays: boolean }): ParameterGroup {
   const layout = new Map<string, { offset: number; length: number; spec: ParameterSpec }>();
   let size = 0;
   for (const spec of specs) {
-    const length = spec.shape.reduce((product, n) => product * n, 1);
+    const length = sizeOf(spec);
     layout.set(spec.name, { offset: size, length, spec });
     size += length;
   }
-  return { ...settings, parameters: new Float32Array(size), gradients: new Float32Array(size), layout };
+  const memory = new VectorMemory({ elements: vectorsTogether * size, vectors: vectorsTogether });
+  return { ...settings, parameters: memory.vector(size), gradients: memory.vector(size), memory, layout };
 }
 
 interface FrozenOptions extends Pick<LoadParametersOptions, "source" | "storable" | "quantised" | "frozenMatricesIn"> {
