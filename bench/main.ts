@@ -11,8 +11,6 @@ import { shapes } from "./shapes.ts";
 interface Measurement {
   readonly tokensPerSecond: number;
   readonly peakMemoryMb: number;
-  /** What --dry-run would have said. */
-  readonly predictedMemoryMb?: number;
   readonly gflops?: number;
 }
 
@@ -25,6 +23,11 @@ const ours = (job: object): Measurement =>
   JSON.parse(
     execFileSync(process.execPath, ["--import", "tsx", resolve(here, "measure.ts"), JSON.stringify(job)], { encoding: "utf8" }),
   ) as Measurement;
+/** What --dry-run would say, asked of another process. */
+const predicted = (job: object): string => {
+  const { predictedMemoryMb } = ours({ ...job, predicts: true }) as Measurement & { readonly predictedMemoryMb: number };
+  return `(predicted ${predictedMemoryMb.toFixed(0)})`;
+};
 const theirs = (args: string[]): Measurement =>
   JSON.parse(
     execFileSync(peer!, [resolve(here, "peers/lora_step.py"), ...args], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] })
@@ -75,17 +78,16 @@ for (let round = 0; round < rounds; round++) {
   measured.bfloat16.push(ours(step({ weights: "bfloat16" })));
 }
 const rate = Math.max(...rates);
-const row = (name: string, { tokensPerSecond, peakMemoryMb, predictedMemoryMb }: Measurement, note = ""): void =>
-  console.log(
-    `${name.padEnd(44)}${tokensPerSecond.toFixed(1).padStart(9)} tok/s${peakMemoryMb.toFixed(0).padStart(7)} MB${predictedMemoryMb === undefined ? "" : ` (predicted ${predictedMemoryMb.toFixed(0)})`}  ${note}`,
-  );
+const row = (name: string, { tokensPerSecond, peakMemoryMb }: Measurement, note = ""): void =>
+  console.log(`${name.padEnd(44)}${tokensPerSecond.toFixed(1).padStart(9)} tok/s${peakMemoryMb.toFixed(0).padStart(7)} MB  ${note}`);
+const stepRow = (name: string, job: object): void => row(name, ours(job), predicted(job));
 
 console.log(`MatMul in this run: ${rate.toFixed(0)} GFLOP/s`);
 const [f32, half, int8] = [best(measured.float32), best(measured.bfloat16), best(measured.int8)];
 const share = (m: Measurement): string => `${((100 * stepFlops(512) * m.tokensPerSecond) / (rate * 1e9)).toFixed(0)}% of the MatMul rate`;
-row("LoRA step, float32 weights", f32, share(f32));
-row("LoRA step, bfloat16 weights", half, share(half));
-row("LoRA step, int8 base computed in int8", int8, share(int8));
+row("LoRA step, float32 weights", f32, `${predicted(step())} ${share(f32)}`);
+row("LoRA step, bfloat16 weights", half, `${predicted(step({ weights: "bfloat16" }))} ${share(half)}`);
+row("LoRA step, int8 base computed in int8", int8, `${predicted(step({ quantization: integers }))} ${share(int8)}`);
 if (peer) {
   const against = (m: Measurement, reference: Measurement): string =>
     `${(m.tokensPerSecond / reference.tokensPerSecond).toFixed(2)}x the speed, ${((100 * m.peakMemoryMb) / reference.peakMemoryMb).toFixed(0)}% of the memory`;
@@ -98,8 +100,8 @@ if (peer) {
       console.log(`  ours with ${weights}: ${against(m, reference)}`);
   }
 } else console.log("(no peer: set TUNESMITH_PEER_PYTHON to a Python with bench/peers/requirements.txt)");
-row("LoRA step, activation checkpointing", ours(step({ activationCheckpointing: "block" })));
-row("full fine-tuning", ours(step({ method: { name: "full" }, steps: 2 })));
+stepRow("LoRA step, activation checkpointing", step({ activationCheckpointing: "block" }));
+stepRow("full fine-tuning", step({ method: { name: "full" }, steps: 2 }));
 row("generation with the cache", ours({ kind: "generate", method: lora, weights: "float32", tokens: 32 }));
 row(
   "generation, int8 base computed in int8",
@@ -108,6 +110,6 @@ row(
 if (peer) row("Python, generation", theirs(["--generate", "32", "--threads", String(cpus().length)]));
 
 console.log("\nHow cost grows (LoRA, float32)");
-for (const tokens of [128, 256, 1024]) row(`  ${tokens} tokens`, ours(step({ tokens, steps: 2 })));
-for (const batch of [2, 4]) row(`  batch ${batch} of 256 tokens`, ours(step({ batch, tokens: 256, steps: 2 })));
-for (const layers of [6, 12]) row(`  ${layers} layers, 512 tokens`, ours(step({ layers, steps: 2 })));
+for (const tokens of [128, 256, 1024]) stepRow(`  ${tokens} tokens`, step({ tokens, steps: 2 }));
+for (const batch of [2, 4]) stepRow(`  batch ${batch} of 256 tokens`, step({ batch, tokens: 256, steps: 2 }));
+for (const layers of [6, 12]) stepRow(`  ${layers} layers, 512 tokens`, step({ layers, steps: 2 }));

@@ -3,7 +3,7 @@ import { createOnnxBackend } from "../src/backends/onnx/backend.ts";
 import { untouched } from "../src/execution/loaded-model.ts";
 import { createDecoder } from "../src/generation/decoder.ts";
 import { loadOnnxRuntime } from "../src/platform/node/onnxruntime.ts";
-import { predictMemory } from "../src/runs/estimate.ts";
+import { estimateRun } from "../src/runs/estimate.ts";
 import { Graph } from "../src/tensor/graph.ts";
 import { matmul } from "../src/tensor/ops/index.ts";
 import { openRandomModel, type RandomModelOptions, randomBatch } from "./random-model.ts";
@@ -11,10 +11,17 @@ import { shapes } from "./shapes.ts";
 
 type ModelOptions = Omit<RandomModelOptions, "config">;
 
-const job = JSON.parse(process.argv[2]!) as
-  | { kind: "matmul" }
-  | (ModelOptions & { kind: "step"; tokens: number; batch: number; layers: number; steps: number })
-  | (ModelOptions & { kind: "generate"; tokens: number });
+interface StepJob extends ModelOptions {
+  readonly kind: "step";
+  /** Say the peak memory only, as --dry-run does. */
+  readonly predicts?: boolean;
+  readonly tokens: number;
+  readonly batch: number;
+  readonly layers: number;
+  readonly steps: number;
+}
+
+const job = JSON.parse(process.argv[2]!) as { kind: "matmul" } | StepJob | (ModelOptions & { kind: "generate"; tokens: number });
 const shape = shapes["llama-135m"];
 
 const print = (result: object): void =>
@@ -36,10 +43,17 @@ if (job.kind === "matmul") {
     best = Math.min(best, (performance.now() - started) / 10_000);
   }
   print({ gflops: (2 * M * K * N) / best / 1e9 });
+} else if (job.kind === "step" && job.predicts) {
+  const { engine, loaded, batch } = await openStep(job);
+  const peakMemoryBytes = (): number => process.resourceUsage().maxRSS * 1024;
+  const { peakBytes } = await estimateRun(
+    { engine, loaded, batchesForEpoch: () => [batch] },
+    { gradientAccumulationSteps: 1, peakMemoryBytes },
+  );
+  print({ predictedMemoryMb: peakBytes / 1e6 });
 } else if (job.kind === "step") {
-  const { tokens, batch: batchSize, layers, steps, ...options } = job;
-  const { engine, store } = await openRandomModel({ config: { ...shape.config, num_hidden_layers: layers }, ...options });
-  const batch = randomBatch(shape, { batchSize, tokens });
+  const { tokens, batch: batchSize, steps } = job;
+  const { engine, loaded, batch } = await openStep(job);
   const seconds: number[] = [];
   for (let step = 1; step <= steps + 1; step++) {
     const started = performance.now();
@@ -48,10 +62,8 @@ if (job.kind === "matmul") {
     await engine.update({ learningRate: 1e-4, step, gradientScale: Math.min(1, 1 / gradientNorm) });
     if (step > 1) seconds.push((performance.now() - started) / 1000);
   }
-  const trainableParameters = store.groups.reduce((sum, { parameters }) => sum + parameters.length, 0);
-  const predictedMemoryMb = Object.values(await predictMemory(engine, { store, batch })).reduce((sum, bytes) => sum + bytes, 0) / 1e6;
+  const trainableParameters = loaded.store.groups.reduce((sum, { parameters }) => sum + parameters.length, 0);
   print({
-    predictedMemoryMb,
     bestSeconds: Math.min(...seconds),
     tokensPerSecond: (batchSize * tokens) / Math.min(...seconds),
     trainableParameters,
@@ -66,4 +78,9 @@ if (job.kind === "matmul") {
   const started = performance.now();
   for (let i = 0; i < tokens; i++) await decoder.step([[i]]);
   print({ tokensPerSecond: tokens / ((performance.now() - started) / 1000) });
+}
+
+async function openStep({ tokens, batch: batchSize, layers, ...options }: StepJob) {
+  const { engine, store } = await openRandomModel({ config: { ...shape.config, num_hidden_layers: layers }, ...options });
+  return { engine, loaded: { store }, batch: randomBatch(shape, { batchSize, tokens }) };
 }

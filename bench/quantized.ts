@@ -28,7 +28,7 @@ import { adamw } from "../src/optimizers/adamw.ts";
 import { openFolder, writeFileAtomic } from "../src/platform/node/files.ts";
 import { loadOnnxRuntime } from "../src/platform/node/onnxruntime.ts";
 import { createQuantisedCache } from "../src/platform/node/quantised-cache.ts";
-import { predictMemory } from "../src/runs/estimate.ts";
+import { estimateRun } from "../src/runs/estimate.ts";
 import { randomBatch } from "./random-model.ts";
 import { type BenchShape, shapes } from "./shapes.ts";
 
@@ -53,15 +53,16 @@ interface Job {
   readonly activationCheckpointing: "none" | "block";
   readonly tokens: number;
   readonly steps: number;
+  /** Say the peak memory only, as --dry-run does. */
+  readonly predicts?: boolean;
 }
 
 interface Measured {
   readonly tokensPerSecond: number;
   readonly loadSeconds: number;
   readonly frozenMb: number;
+  /** What was taken, or what --dry-run would say. */
   readonly peakMemoryMb: number;
-  /** What --dry-run would have said. */
-  readonly predictedMemoryMb: number;
 }
 
 /** Normal sizes, cheap values: what they are does not matter to time and memory. */
@@ -87,7 +88,7 @@ async function writeCheckpoint(folder: string, { shape, weights }: { shape: Shap
   await writeFileAtomic(join(folder, "model.safetensors"), encodeSafetensors(tensors));
 }
 
-async function measure({ shape, folder: path, quantization, activationCheckpointing, tokens, steps }: Job): Promise<Measured> {
+async function measure({ shape, folder: path, quantization, activationCheckpointing, tokens, steps, predicts }: Job): Promise<Measured> {
   const started = performance.now();
   const backend = createOnnxBackend({ runtime: await loadOnnxRuntime(), provider: "cpu" });
   const folder = openFolder(path);
@@ -115,16 +116,21 @@ async function measure({ shape, folder: path, quantization, activationCheckpoint
     }),
   });
   const batch = randomBatch(measuredShapes[shape], { batchSize: 1, tokens });
+  const peakMemoryBytes = (): number => process.resourceUsage().maxRSS * 1024;
   let best = Number.POSITIVE_INFINITY;
+  const rest = { loadSeconds, frozenMb: store.frozenBytes / 1e6 };
+  if (predicts) {
+    const run = { engine, loaded: { store }, batchesForEpoch: () => [batch] };
+    const { peakBytes, secondsPerStep } = await estimateRun(run, { gradientAccumulationSteps: 1, peakMemoryBytes });
+    return { ...rest, tokensPerSecond: tokens / secondsPerStep, peakMemoryMb: peakBytes / 1e6 };
+  }
   for (let step = 1; step <= steps + 1; step++) {
     const began = performance.now();
     await engine.accumulate(batch, { gradientScale: 1 / batch.targetLabels.length, seed: step });
     await engine.update({ learningRate: 1e-4, step, gradientScale: 1 });
     if (step > 1) best = Math.min(best, (performance.now() - began) / 1000);
   }
-  const peakMemoryMb = (process.resourceUsage().maxRSS * 1024) / 1e6;
-  const predictedMemoryMb = Object.values(await predictMemory(engine, { store, batch })).reduce((sum, bytes) => sum + bytes, 0) / 1e6;
-  return { tokensPerSecond: tokens / best, loadSeconds, frozenMb: store.frozenBytes / 1e6, peakMemoryMb, predictedMemoryMb };
+  return { ...rest, tokensPerSecond: tokens / best, peakMemoryMb: peakMemoryBytes() / 1e6 };
 }
 
 async function main(shape: ShapeName): Promise<void> {
@@ -153,15 +159,16 @@ async function main(shape: ShapeName): Promise<void> {
       const folder = join(root, weights);
       if (!existsSync(folder)) await writeCheckpoint(folder, { shape, weights });
       const job = { ...common, folder, activationCheckpointing: "none", ...options };
-      const run = () =>
+      const run = (predicts = false) =>
         JSON.parse(
-          execFileSync(process.execPath, ["--import", "tsx", resolve(import.meta.filename), JSON.stringify(job)], {
+          execFileSync(process.execPath, ["--import", "tsx", resolve(import.meta.filename), JSON.stringify({ ...job, predicts })], {
             encoding: "utf8",
             stdio: ["ignore", "pipe", "ignore"],
           }),
         ) as Measured;
       if (name.includes("kept copy")) run(); // makes the copy where it is not there
-      const { tokensPerSecond, loadSeconds, frozenMb, peakMemoryMb, predictedMemoryMb } = run();
+      const { tokensPerSecond, loadSeconds, frozenMb, peakMemoryMb } = run();
+      const predictedMemoryMb = run(true).peakMemoryMb;
       console.log(
         `${name.padEnd(48)}${tokensPerSecond.toFixed(1).padStart(8)} tok/s  peak ${peakMemoryMb.toFixed(0).padStart(6)} MB (predicted ${predictedMemoryMb.toFixed(0)})  frozen ${frozenMb.toFixed(0).padStart(5)} MB  loaded in ${loadSeconds.toFixed(1)} s`,
       );

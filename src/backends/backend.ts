@@ -67,6 +67,8 @@ export interface Backend {
   readonly storable: readonly DType[];
   /** True if it may compute in float16; whether the one at hand does, a trial tells (trials.ts). */
   readonly computesFloat16?: boolean;
+  /** Products with large 4-bit weights are to be cut into parts, so that one part is decoded at a time (`cutDecodedWeights`). */
+  readonly decodesInParts?: boolean;
   /** Graphs that print alike share one executable, unless they have constants.
    * @throws BackendError naming the operation, if the device lacks one */
   compile(graph: Graph, options?: CompileOptions): Promise<Executable>;

@@ -4,11 +4,25 @@ import type { DType } from "../tensor/dtype.ts";
 
 export const devices = [
   // float16 and bfloat16 weights are cast where they are used, inside the graph, so that memory holds the small copy only.
-  { name: "cpu", executionProvider: "cpu", storable: ["float32", "float16", "bfloat16"], keepsResults: false, computesFloat16: false },
+  {
+    name: "cpu",
+    executionProvider: "cpu",
+    storable: ["float32", "float16", "bfloat16"],
+    keepsResults: false,
+    computesFloat16: false,
+    decodesInParts: true,
+  },
   // Adapters may lack shader-f16, as SwiftShader does; bfloat16 gave right results there, but nobody has measured where it is unpacked.
-  { name: "webgpu", executionProvider: "webgpu", storable: ["float32"], keepsResults: true, computesFloat16: true },
+  { name: "webgpu", executionProvider: "webgpu", storable: ["float32"], keepsResults: true, computesFloat16: true, decodesInParts: false },
   // ONNX Runtime's binding for Node hands results of this provider to the host only.
-  { name: "cuda", executionProvider: "cuda", storable: ["float32", "float16"], keepsResults: false, computesFloat16: true },
+  {
+    name: "cuda",
+    executionProvider: "cuda",
+    storable: ["float32", "float16"],
+    keepsResults: false,
+    computesFloat16: true,
+    decodesInParts: false,
+  },
 ] as const satisfies readonly DeviceDescription[];
 
 interface DeviceDescription {
@@ -20,6 +34,8 @@ interface DeviceDescription {
   readonly keepsResults: boolean;
   /** It has kernels for float16; ONNX Runtime's CPU kernels widen to float32. WebGPU has no bfloat16 at all. */
   readonly computesFloat16: boolean;
+  /** Products with large 4-bit weights are cut, so that one part is decoded at a time: on the CPU that saves memory and page faults; elsewhere nobody has measured it. */
+  readonly decodesInParts: boolean;
 }
 
 export type Device = (typeof devices)[number];

@@ -1,11 +1,15 @@
-/** The worker thread of `tunesmith train`. */
+/** The worker thread of `tunesmith train`, with --dry-run too. */
 import { parentPort, workerData } from "node:worker_threads";
 import { ConfigError, TunesmithError } from "../base/errors.ts";
 import { formatCount } from "../base/units.ts";
-import type { PreparedRun } from "../runs/prepare.ts";
-import { runTraining } from "../runs/train-run.ts";
+import type { RunConfig } from "../runs/config.ts";
+import { printRunConfig } from "../runs/config-text.ts";
+import type { RunEnvironment } from "../runs/environment.ts";
+import { estimateRun } from "../runs/estimate.ts";
+import { type PreparedRun, prepareRun } from "../runs/prepare.ts";
+import { runTraining, type TrainRunResult } from "../runs/train-run.ts";
 import { createNodeEnvironment } from "./environment.ts";
-import type { TrainJob, TrainMessage } from "./train-in-worker.ts";
+import type { RunPlan, TrainJob, TrainMessage } from "./train-in-worker.ts";
 
 const job = workerData as TrainJob;
 const stopping = new AbortController();
@@ -13,19 +17,8 @@ parentPort!.on("message", () => stopping.abort());
 const post = (message: TrainMessage): void => parentPort!.postMessage(message);
 
 try {
-  const result = await runTraining({
-    config: job.config,
-    resume: job.resume,
-    environment: createNodeEnvironment(job.command),
-    signal: stopping.signal,
-    events: {
-      onPrepared: (prepared) => post({ kind: "prepared", lines: describePrepared(prepared) }),
-      onStep: (event) => post({ kind: "step", event }),
-      onEvaluation: (event) => post({ kind: "evaluation", event }),
-      onNotice: (text) => post({ kind: "notice", text }),
-    },
-  });
-  post({ kind: "result", result });
+  const environment = createNodeEnvironment(job.command);
+  post({ kind: "result", result: job.dryRun ? await plan(job.config, environment) : await train(job, environment) });
 } catch (error) {
   const known = TunesmithError.isInstance(error);
   post({
@@ -37,6 +30,26 @@ try {
   });
 }
 parentPort!.close();
+
+function train({ config, resume }: TrainJob, environment: RunEnvironment): Promise<TrainRunResult> {
+  return runTraining({
+    ...{ config, resume, environment, signal: stopping.signal },
+    events: {
+      onPrepared: (prepared) => post({ kind: "prepared", lines: describePrepared(prepared) }),
+      onStep: (event) => post({ kind: "step", event }),
+      onEvaluation: (event) => post({ kind: "evaluation", event }),
+      onNotice: (text) => post({ kind: "notice", text }),
+    },
+  });
+}
+
+async function plan(config: RunConfig, environment: RunEnvironment): Promise<RunPlan> {
+  const prepared = await prepareRun(config, environment);
+  const { gradientAccumulationSteps } = config.training;
+  const estimate = await estimateRun(prepared, { gradientAccumulationSteps, peakMemoryBytes: environment.peakMemoryBytes });
+  const { trainableParameters, allParameters, totalSteps, task } = prepared;
+  return { ...estimate, trainableParameters, allParameters, totalSteps, configText: printRunConfig(config, task) };
+}
 
 function describePrepared({ loaded, train, validation, heldOut, trainableParameters, allParameters, totalSteps }: PreparedRun): string[] {
   const { report } = train;

@@ -1,6 +1,6 @@
 /** Examples to batches, the same for the same seed and epoch. */
 import { createRandom, type Random } from "../base/random.ts";
-import type { CollatedBatch, TokenizedExample, TokenRows } from "./batch.ts";
+import type { Batch, CollatedBatch, TokenizedExample, TokenRows } from "./batch.ts";
 import { type Collator, nextToken } from "./collators.ts";
 
 export interface BatchOptions {
@@ -37,8 +37,27 @@ export function makeBatches(options: BatchOptions): CollatedBatch[] {
   const batches: CollatedBatch[] = [];
   for (let start = 0; start < sequences.length; start += batchSize)
     batches.push(collate(sequences.slice(start, start + batchSize), collator));
-  return random && (lengthBucketing || packing) ? random.shuffle(batches) : batches;
+  if (!random || batches.length === 0) return batches;
+  return largestFirst(lengthBucketing || packing ? random.shuffle(batches) : batches);
 }
+
+/**
+ * The largest batch of an epoch takes the place of the first. Memory is then taken once, in the sizes that all later batches fit in, and a
+ * run that has too little of it fails at its first step.
+ */
+function largestFirst(batches: readonly CollatedBatch[]): CollatedBatch[] {
+  const largest = largestOf(batches);
+  const [first] = batches;
+  return batches.map((batch) => (batch === first ? largest : batch === largest ? first! : batch));
+}
+
+/** Places for tokens, those of padding included. */
+export const sizeOf = ({ batchSize, tokens, encoder }: Pick<Batch, "batchSize" | "tokens" | "encoder">): number =>
+  batchSize * Math.max(tokens, encoder?.tokens ?? 0);
+
+/** The first of those with most places. */
+export const largestOf = <Of extends Pick<Batch, "batchSize" | "tokens" | "encoder">>(batches: readonly Of[]): Of =>
+  batches.reduce((largest, batch) => (sizeOf(batch) > sizeOf(largest) ? batch : largest));
 
 /** Documents that belong together stay in one batch, which then holds `batchSize` examples in as many sequences as they need. */
 function makeGroupBatches(

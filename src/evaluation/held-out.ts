@@ -61,14 +61,16 @@ export interface HeldOutOptions {
   readonly collator?: Collator;
   /** What has a row in the predictions. */
   readonly objective?: { readonly predictionsPer?: "label" | "token" | "document" } | undefined;
+  /** Tokens that one batch may hold, if it holds more than one example. */
+  readonly batchTokens?: number;
   /** What metrics are computed from. */
   score?(scored: readonly ScoredDocument[]): Scores;
 }
 
 type Evaluator = Pick<TrainingEngine, "evaluate">;
 
-/** Tokens that one batch may hold; examples of similar length go together. */
-const batchTokens = 2048;
+/** Tokens in a batch where nothing is said: enough to keep the cores busy. */
+export const ampleBatchTokens = 2048;
 
 export async function evaluateHeldOut(
   engine: Evaluator,
@@ -114,8 +116,12 @@ export async function predict(
   return scored;
 }
 
-/** Batch by batch: which examples, their losses, and what was said of each. */
-async function* judgeExamples(engine: Evaluator, examples: readonly TokenizedExample[], { collator, objective }: HeldOutOptions) {
+/** Batch by batch, examples of similar length together: which examples, their losses, and what was said of each. */
+async function* judgeExamples(
+  engine: Evaluator,
+  examples: readonly TokenizedExample[],
+  { collator, objective, batchTokens = ampleBatchTokens }: HeldOutOptions,
+) {
   const lengths = examples.map((example) => documentsOf(example).map(lengthOf));
   const longest = lengths.map((own) => Math.max(...own));
   const order = [...examples.keys()].sort((a, b) => longest[a]! - longest[b]!);

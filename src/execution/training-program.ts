@@ -206,7 +206,7 @@ async function compileSegment(
   options: Parameters<typeof differentiateSegment>[0],
 ): Promise<CompiledSegment> {
   const merged = mergeProducts(options.segment.graph);
-  const graph = backend.name === "cpu" ? cutDecodedWeights(merged) : merged;
+  const graph = backend.decodesInParts ? cutDecodedWeights(merged) : merged;
   const segment = inPrecision({ ...options.segment, graph }, precision);
   const { forward, backward } = differentiateSegment({ ...options, segment });
   const compiled = { segment, forwardGraph: forward, forward: await compileToStay(backend, forward, { name: `${segment.name} forward` }) };

@@ -38,10 +38,18 @@ interface Measured {
   readonly engine: Pick<SegmentedTrainingEngine, "evaluate">;
 }
 
+interface HeldOutRows {
+  readonly task: BoundTask;
+  readonly examples: Parameters<typeof evaluateHeldOut>[1];
+  readonly writing: WritingPlan | undefined;
+  /** Tokens that a batch may hold. */
+  readonly batchTokens?: number;
+}
+
 export async function measureHeldOut(
   { loaded, engine }: Measured,
-  { task, examples, writing }: { task: BoundTask; examples: Parameters<typeof evaluateHeldOut>[1]; writing: WritingPlan | undefined },
+  { task, examples, writing, batchTokens }: HeldOutRows,
 ): Promise<HeldOutResult> {
-  const result = await evaluateHeldOut(engine, examples, task);
+  const result = await evaluateHeldOut(engine, examples, { ...task, ...(batchTokens && { batchTokens }) });
   return writing ? withTexts(result, await writeTexts(loaded, writing)) : result;
 }

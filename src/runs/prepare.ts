@@ -2,8 +2,9 @@
 import { ConfigError } from "../base/errors.ts";
 import { lookUp } from "../base/registry.ts";
 import type { Batch, TokenizedExample } from "../data/batch.ts";
-import { makeBatches } from "../data/batches.ts";
+import { largestOf, makeBatches, sizeOf } from "../data/batches.ts";
 import type { Dataset, SourceRow } from "../data/dataset.ts";
+import { ampleBatchTokens } from "../evaluation/held-out.ts";
 import { type LoadedModel, openModel, untouched, withoutMethod } from "../execution/loaded-model.ts";
 import { createOptimizer } from "../execution/optimizer/create-optimizer.ts";
 import { SegmentedTrainingEngine } from "../execution/training-engine.ts";
@@ -47,6 +48,8 @@ export interface PreparedRun {
   readonly heldOut: Dataset | undefined;
   /** What base and tuned model are asked, where metrics of texts are wanted. */
   readonly writing: WritingPlan | undefined;
+  /** Tokens in a batch of held-out rows: no more than a step takes, so that an evaluation needs no more memory than a step. */
+  readonly heldOutBatchTokens: number;
   readonly dataFiles: readonly (DataFile & { readonly split: "train" | "validation" | "test" })[];
   readonly totalSteps: number;
   readonly maxLength: number;
@@ -167,7 +170,8 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
         : train.examples,
       { epoch, maxLength },
     );
-  const stepsPerEpoch = Math.ceil(batchesForEpoch(0).length / gradientAccumulationSteps);
+  const firstEpoch = batchesForEpoch(0);
+  const stepsPerEpoch = Math.ceil(firstEpoch.length / gradientAccumulationSteps);
   const totalSteps = training.maxSteps ?? Math.max(1, Math.round((training.epochs ?? 1) * stepsPerEpoch));
   const average = training.average && createWeightAverage({ trained, config: training.average, totalSteps });
   const writeTo = average ? average.writeTo : trainedOptimizer.writeEvaluationWeights;
@@ -181,6 +185,7 @@ export async function prepareRun(given: RunConfig, environment: RunEnvironment):
     base: virtual === 0 || earlier?.adapter ? { loaded, engine } : withoutVirtualTokens(),
     ...{ task, loaded, engine, train, validation, heldOut, dataFiles: rows.files, totalSteps, maxLength, batchesForEpoch, earlierHeldOut },
     ...{ teacherCache, writing, routerAuxLossCoef },
+    heldOutBatchTokens: Math.min(ampleBatchTokens, sizeOf(largestOf(firstEpoch))),
     ...{ average, evaluationWeights: writeTo && createEvaluationWeights({ trained, writeTo }) },
     lineage: earlier?.lineage ?? [],
     createPenalties: async () =>

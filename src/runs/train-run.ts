@@ -86,9 +86,12 @@ export async function runTraining({ config, environment, resume, signal, events 
 
   // Measured before anything is restored: a fresh adapter is the base model.
   const measure = (of: Pick<PreparedRun, "loaded" | "engine">) =>
-    heldOut && measureHeldOut(of, { task, examples: heldOut.examples, writing: prepared.writing });
+    heldOut &&
+    measureHeldOut(of, { task, examples: heldOut.examples, writing: prepared.writing, batchTokens: prepared.heldOutBatchTokens });
   const base = await measure(prepared.base);
-  const earlierBase = prepared.earlierHeldOut && (await evaluateHeldOut(engine, prepared.earlierHeldOut.examples, task));
+  const earlierBase =
+    prepared.earlierHeldOut &&
+    (await evaluateHeldOut(engine, prepared.earlierHeldOut.examples, { ...task, batchTokens: prepared.heldOutBatchTokens }));
   const notices: string[] = [];
   const notice = (message: string): void => {
     notices.push(message);
@@ -225,7 +228,8 @@ async function compareEarlier({
   base: HeldOutResult;
   seed: number;
 }): Promise<EarlierData> {
-  const tuned = await evaluateHeldOut(prepared.engine, prepared.earlierHeldOut!.examples, prepared.task);
+  const { engine, task, earlierHeldOut, heldOutBatchTokens: batchTokens } = prepared;
+  const tuned = await evaluateHeldOut(engine, earlierHeldOut!.examples, { ...task, batchTokens });
   const comparison = pairedBootstrap({ first: base.documents, second: tuned.documents, seed });
   return { before: base.loss, after: tuned.loss, documents: base.documents.length, comparison };
 }

@@ -54,6 +54,7 @@ export function createOnnxBackend({ runtime, provider, numThreads, sessionOption
     name: device.name,
     storable: device.storable,
     computesFloat16: device.computesFloat16,
+    decodesInParts: device.decodesInParts,
     compile,
     ...(device.keepsResults && { deviceMemory: createDeviceMemory({ runtime, device: device.name, options, toHost: compile }) }),
   };

@@ -1,13 +1,10 @@
 /** tunesmith train: one configuration file, one run folder; --dry-run only says what it would do. */
 import { formatBytes, formatCount, formatDuration } from "../../base/units.ts";
 import { parseRunConfig } from "../../runs/config.ts";
-import { printRunConfig } from "../../runs/config-text.ts";
-import { estimateRun } from "../../runs/estimate.ts";
-import { prepareRun } from "../../runs/prepare.ts";
 import type { Command } from "../command.ts";
 import { readConfigFile } from "../config-file.ts";
-import { createNodeEnvironment } from "../environment.ts";
 import { trainAndShow } from "../train-and-show.ts";
+import { planInWorker, type RunPlan } from "../train-in-worker.ts";
 
 interface Options {
   readonly resume: boolean;
@@ -28,28 +25,26 @@ export const train = {
       .option("--json", "print the result as JSON", false)
       .action(async (file: string, overrides: string[], { resume, dryRun, json }: Options) => {
         const config = parseRunConfig(await readConfigFile({ file, overrides }));
-        if (dryRun) {
-          const prepared = await prepareRun(config, createNodeEnvironment(process.argv.slice(2)));
-          const estimate = await estimateRun(prepared, config.training);
-          if (json) print(JSON.stringify({ config, ...estimate }, null, 2));
-          else {
-            print(printRunConfig(config, prepared.task).trimEnd());
-            print("");
-            print(
-              `parameters      ${formatCount(prepared.trainableParameters)} trained of ${formatCount(prepared.allParameters)} (${((100 * prepared.trainableParameters) / prepared.allParameters).toFixed(2)}%)`,
-            );
-            print(
-              `steps           ${prepared.totalSteps}, about ${formatDuration(estimate.secondsPerStep)} each, ${formatDuration(estimate.secondsPerStep * prepared.totalSteps)} in all`,
-            );
-            print(
-              `peak memory     about ${formatBytes(estimate.peakBytes)} (${Object.entries(estimate.parts)
-                .map(([name, bytes]) => `${name} ${formatBytes(bytes)}`)
-                .join(", ")})`,
-            );
-          }
-          return;
-        }
-        await trainAndShow({ config, resume, json, command: `tunesmith train ${file}`, context });
+        if (!dryRun) return trainAndShow({ config, resume, json, command: `tunesmith train ${file}`, context });
+        const { configText, ...plan } = await planInWorker({ config, signal: context.signal, command: process.argv.slice(2) });
+        print(json ? JSON.stringify({ config, ...plan }, null, 2) : `${configText.trimEnd()}\n\n${describePlan(plan)}`);
       });
   },
 } as const satisfies Command;
+
+function describePlan({
+  trainableParameters,
+  allParameters,
+  totalSteps,
+  secondsPerStep,
+  peakBytes,
+  parts,
+}: Omit<RunPlan, "configText">): string {
+  const share = ((100 * trainableParameters) / allParameters).toFixed(2);
+  const madeOf = Object.entries(parts).map(([name, bytes]) => `${name} ${formatBytes(bytes)}`);
+  return [
+    `parameters      ${formatCount(trainableParameters)} trained of ${formatCount(allParameters)} (${share}%)`,
+    `steps           ${totalSteps}, about ${formatDuration(secondsPerStep)} each, ${formatDuration(secondsPerStep * totalSteps)} in all`,
+    `peak memory     about ${formatBytes(peakBytes)} (${madeOf.join(", ")})`,
+  ].join("\n");
+}
