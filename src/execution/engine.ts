@@ -25,9 +25,12 @@ export interface EvaluationResult extends StepResult {
   readonly predictions?: Float32Array;
 }
 
+/** Trained parameters, or some of them. */
+export type TrainedWeights = ReadonlyMap<string, { readonly shape: readonly number[]; readonly data: Float32Array }>;
+
 /** Everything that training changes. */
 export interface EngineState {
-  readonly parameters: ReadonlyMap<string, { readonly shape: readonly number[]; readonly data: Float32Array }>;
+  readonly parameters: TrainedWeights;
   readonly optimizer: ReadonlyMap<string, Float32Array | Uint8Array>;
 }
 
@@ -47,4 +50,6 @@ export interface TrainingEngine {
   /** Views of the live state; copy what must not change. */
   readState(): Promise<EngineState>;
   writeState(state: EngineState): Promise<void>;
+  /** Into the parameters that are named; the optimizer's state stays. */
+  writeWeights(weights: TrainedWeights): Promise<void>;
 }

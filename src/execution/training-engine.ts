@@ -9,7 +9,7 @@ import { type Graph, printGraph } from "../tensor/graph.ts";
 import { peakIntermediateBytes } from "../tensor/liveness.ts";
 import type { DimBindings } from "../tensor/shape.ts";
 import { createPassMemory } from "./create-pass-memory.ts";
-import type { AccumulateOptions, EngineState, EvaluationResult, StepResult, TrainingEngine } from "./engine.ts";
+import type { AccumulateOptions, EngineState, EvaluationResult, StepResult, TrainedWeights, TrainingEngine } from "./engine.ts";
 import { GradientsOnDevice } from "./gradients-on-device.ts";
 import { HeadPass, rowsAtOnce } from "./head-pass.ts";
 import { chunksOf, createContexts, type ModelContexts, ModelPass, type ModelPassOptions } from "./model-pass.ts";
@@ -148,10 +148,14 @@ export class SegmentedTrainingEngine implements TrainingEngine {
   }
 
   async writeState({ parameters, optimizer }: EngineState): Promise<void> {
+    await this.writeWeights(parameters);
+    await this.#options.optimizer?.writeState(optimizer);
+  }
+
+  async writeWeights(weights: TrainedWeights): Promise<void> {
     const { store } = this.#options;
     await store.weights.toHost();
-    for (const [name, { data }] of parameters) (store.parameters.get(name)!.tensor.data as Float32Array).set(data);
-    await this.#options.optimizer?.writeState(optimizer);
+    for (const [name, { data }] of weights) (store.parameters.get(name)!.tensor.data as Float32Array).set(data);
   }
 
   async #bringTrainedToHost(): Promise<void> {

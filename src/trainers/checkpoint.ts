@@ -1,7 +1,7 @@
 /** What a training checkpoint holds, and how the latest and the best are kept. */
 import type { Folder } from "../base/byte-source.ts";
 import type { FolderShelf } from "../base/folder-shelf.ts";
-import type { EngineState } from "../execution/engine.ts";
+import type { EngineState, TrainedWeights } from "../execution/engine.ts";
 import { bytesOf, toFloat32 } from "../models/weights/element-types.ts";
 import { encodeSafetensors, openSafetensors, readTensor, type TensorToWrite } from "../models/weights/safetensors.ts";
 import type { LossScale } from "./loss-scale.ts";
@@ -40,6 +40,8 @@ export interface CheckpointStore {
   /** The newest that is whole, or undefined. */
   latest(): Promise<TrainingCheckpoint | undefined>;
   read(step: number): Promise<TrainingCheckpoint>;
+  /** The trained weights one by one, so that no second copy of them all is in memory. */
+  readWeights(step: number): AsyncIterable<TrainedWeights>;
 }
 
 export interface CheckpointStoreOptions {
@@ -50,6 +52,7 @@ export interface CheckpointStoreOptions {
 }
 
 const prefix = "checkpoint-";
+const stateFile = "state.safetensors";
 
 /** Folders `checkpoint-<step>` with trainer.json and state.safetensors. */
 export function createCheckpointStore({ shelf, keepLast, onWarning = () => {} }: CheckpointStoreOptions): CheckpointStore {
@@ -65,7 +68,7 @@ export function createCheckpointStore({ shelf, keepLast, onWarning = () => {} }:
     async save(checkpoint) {
       const { trainer } = checkpoint;
       await shelf.write(`${prefix}${trainer.step}`, {
-        "state.safetensors": encodeState(checkpoint),
+        [stateFile]: encodeState(checkpoint),
         "trainer.json": JSON.stringify(trainer, null, 2),
       });
       const old = (await steps()).filter((step) => step !== trainer.best?.step && step !== trainer.step);
@@ -82,6 +85,14 @@ export function createCheckpointStore({ shelf, keepLast, onWarning = () => {} }:
       return undefined;
     },
     read,
+    async *readWeights(step) {
+      const file = await openSafetensors(await (await shelf.open(`${prefix}${step}`)).open(stateFile));
+      for (const [key, entry] of file.tensors) {
+        if (!key.startsWith("parameter.")) continue;
+        const data = toFloat32({ name: key, dtype: entry.dtype, bytes: await readTensor(file, entry) });
+        yield new Map([[key.slice("parameter.".length), { shape: entry.shape, data }]]);
+      }
+    },
   };
 }
 
@@ -102,7 +113,7 @@ const vector = (data: Float32Array | Uint8Array): TensorToWrite => ({
 
 async function decode(folder: Folder): Promise<TrainingCheckpoint> {
   const trainer = JSON.parse(await folder.readText("trainer.json")) as TrainerState;
-  const file = await openSafetensors(await folder.open("state.safetensors"));
+  const file = await openSafetensors(await folder.open(stateFile));
   const parameters = new Map<string, { shape: readonly number[]; data: Float32Array }>();
   const optimizer = new Map<string, Float32Array | Uint8Array>();
   const average = new Map<string, Float32Array>();

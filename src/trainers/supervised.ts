@@ -146,7 +146,9 @@ export async function trainSupervised(options: SupervisedOptions): Promise<Train
   await save(false);
 
   if (status !== "interrupted" && checkpoints && state.best && state.best.step !== state.step) {
-    await restore(await checkpoints.read(state.best.step));
+    // An average, or weights that the optimizer averages, need all of the state; otherwise nothing reads the optimizer's any more.
+    if (options.evaluationWeights) await restore(await checkpoints.read(state.best.step));
+    else for await (const weights of checkpoints.readWeights(state.best.step)) await engine.writeWeights(weights);
     events.onNotice?.(`restored the best checkpoint, step ${state.best.step} (validation loss ${state.best.loss.toFixed(4)})`);
   }
   if (status !== "interrupted") await options.evaluationWeights?.enter();
