@@ -16,7 +16,6 @@ export const i32 = {
   less: (a: Bytes, b: Bytes): number[] => of([0x49], a, b),
   shiftLeft: (a: Bytes, bits: number): number[] => of([0x74], a, i32.constant(bits)),
   loadByte: (address: Bytes, offset: number): number[] => of([0x2d, ...at(0, offset)], address),
-  storeByte: (address: Bytes, offset: number, value: Bytes): number[] => of([0x3a, ...at(0, offset)], address, value),
 };
 
 export const f32 = {
@@ -39,7 +38,6 @@ export const i32x4 = {
   /** All bits of a lane whose number is negative, or none. */
   signs: (a: Bytes): number[] => of(simd(0xac), a, i32.constant(31)),
   add: (a: Bytes, b: Bytes): number[] => of(simd(0xae), a, b),
-  sub: (a: Bytes, b: Bytes): number[] => of(simd(0xb1), a, b),
   min: (a: Bytes, b: Bytes): number[] => of(simd(0xb7), a, b),
   max: (a: Bytes, b: Bytes): number[] => of(simd(0xb9), a, b),
 };
@@ -48,8 +46,13 @@ export const i32x4 = {
 export const v128 = {
   and: (a: Bytes, b: Bytes): number[] => of(simd(0x4e), a, b),
   or: (a: Bytes, b: Bytes): number[] => of(simd(0x50), a, b),
+  xor: (a: Bytes, b: Bytes): number[] => of(simd(0x51), a, b),
   /** `a` where the bits of the mask are set, else `b`. */
   choose: (mask: Bytes, a: Bytes, b: Bytes): number[] => of(simd(0x52), a, b, mask),
+  /** Sixteen of the bytes of both, those of `b` counted from 16 on. */
+  pickBytes: (a: Bytes, b: Bytes, places: readonly number[]): number[] => of(simd(0x0d, ...places), a, b),
+  /** The first eight bytes. */
+  storeHalf: (address: Bytes, value: Bytes, offset = 0): number[] => of(simd(0x5b, ...at(0, offset), 0), address, value),
 };
 
 export const f32x4 = {

@@ -71,14 +71,11 @@ export function createCodingLoops(tables: CodingTables): (size: number) => Block
 const [numbers, codes, absmax, end] = [localGet(0), localGet(1), localGet(2), localGet(3)];
 const blockBytes = 4 * blockSize;
 
-/** Instructions that only the coding uses. */
-const xor = (a: Bytes, b: Bytes): number[] => [...a, ...b, 0xfd, 0x51];
 /** The eight codes in the upper halves of two vectors of steps, and the same again. */
 const codesIn = (a: Bytes, b: Bytes): number[] => {
   const upper = [0, 1, 2, 3, 4, 5, 6, 7].map((lane) => 4 * lane + 2);
-  return [...a, ...b, 0xfd, 0x0d, ...upper, ...upper];
+  return v128.pickBytes(a, b, [...upper, ...upper]);
 };
-const storeEight = (address: Bytes, value: Bytes): number[] => [...address, ...value, 0xfd, 0x5b, 0, 0, 0];
 
 function encodeLoop(): WasmFunction {
   const [at, blockEnd, largest, scale, scaled, place] = [4, 5, 6, 7, 8, 9] as const;
@@ -106,7 +103,7 @@ function encodeLoop(): WasmFunction {
   const clamped = i32x4.min(i32x4.max(upper, splat(buckets.first)), splat(buckets.last));
   const signs = i32x4.signs(get(scaled));
   const bucket = i32x4.add(clamped, v128.and(signs, splat(bucketCount)));
-  const lower = v128.and(xor(get(scaled), signs), splat(0xffff));
+  const lower = v128.and(v128.xor(get(scaled), signs), splat(0xffff));
   const stepsOf = (four: number, into: number): number[][] => {
     const addresses = [0, 1, 2, 3].map((lane) => i32x4.lane(get(place), lane));
     return [
@@ -122,7 +119,7 @@ function encodeLoop(): WasmFunction {
     repeatWhile(
       [
         ...[...stepsOf(0, first), ...stepsOf(1, second)],
-        storeEight(codes, codesIn(get(first), get(second))),
+        v128.storeHalf(codes, codesIn(get(first), get(second))),
         ...[advance(0, 32), advance(1, 8)],
       ],
       i32.less(numbers, get(blockEnd)),
