@@ -9,7 +9,6 @@ export const createPassMemory = ({ deviceMemory }: Pick<Backend, "deviceMemory">
   deviceMemory ? createDevicePassMemory(deviceMemory) : inSlots(workspace);
 
 const inSlots = (workspace: Workspace): PassMemory => ({
-  isHost: true,
   slot: (name, type) => workspace.floats(name, type),
   trained: async () => undefined,
   resident: async (_, tensor) => tensor,

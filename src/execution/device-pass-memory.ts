@@ -19,7 +19,7 @@ export function createDevicePassMemory(memory: DeviceMemory): PassMemory {
     return total!;
   };
   return {
-    ...{ isHost: false, bring, release, add },
+    ...{ bring, release, add },
     slot: () => undefined,
     async trained({ weights }, parameter) {
       if (!weights?.has(parameter)) return undefined;

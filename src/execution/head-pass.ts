@@ -22,9 +22,9 @@ export function rowsAtOnce({ segment, forwardGraph }: CompiledHead, vocabSize: n
   const pieces = new Map(segment.pieces);
   const isOfVocabulary = (local: string): boolean => pieces.has(local) || segment.parameters.get(local)?.shape[0] === vocabSize;
   const givesMatrix = [...forwardGraph.outputs.keys()].some((name) => isOfVocabulary(denseGradientOf(name) ?? ""));
-  if (givesMatrix) return Math.max(32, Math.floor(trainedLogitBytes / (4 * vocabSize)));
-  const width = Math.max(...[...pieces.values()].map(({ start, end }) => end - start), pieces.size > 0 ? 0 : vocabSize);
-  return Math.max(32, Math.floor(logitBytes / (4 * width)));
+  const widest = pieces.size > 0 ? Math.max(...[...pieces.values()].map(({ start, end }) => end - start)) : vocabSize;
+  const [bytes, width] = givesMatrix ? [trainedLogitBytes, vocabSize] : [logitBytes, widest];
+  return Math.max(32, Math.floor(bytes / (4 * width)));
 }
 
 export interface HeadPassOptions extends Pick<ProgramOptions, "model" | "objective" | "reference"> {

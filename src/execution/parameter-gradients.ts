@@ -6,6 +6,7 @@ import type { HostTensor, Tensor } from "../backends/backend.ts";
 import { giveBack } from "../backends/give-back.ts";
 import { sumOfSquares } from "../backends/wasm/sum-of-squares.ts";
 import type { Value } from "../tensor/graph.ts";
+import { count } from "../tensor/ops/define.ts";
 import { add, concat } from "../tensor/ops/index.ts";
 import type { ParameterStore } from "./weights/parameter-store.ts";
 
@@ -164,5 +165,3 @@ export class GradientAccumulators implements GradientSink {
     }
   }
 }
-
-const count = (shape: readonly number[]): number => shape.reduce((product, n) => product * n, 1);

@@ -29,8 +29,6 @@ export function compileToStay(backend: Backend, graph: Graph, { toHost, ...optio
 export type PassStore = Pick<ParameterStore, "parameters"> & Partial<Pick<ParameterStore, "weights">>;
 
 export interface PassMemory {
-  /** True if results can be written into memory of the host. */
-  readonly isHost: boolean;
   /** What results of this name are written into; undefined where they get memory of the device. */
   slot(name: string, type: { readonly dtype: DType; readonly dims: readonly number[] }): HostTensor | undefined;
   /** A trained parameter where it stays on a device; undefined where the store's own tensor is read. */

@@ -31,13 +31,7 @@ interface Loop {
 export function compileElementLoop(graph: Graph, { name }: { readonly name: string }): Executable | undefined {
   const planned = plan(graph);
   if (!planned) return undefined;
-  const { instantiate, vectors, scalars, outputBlocks } = planned;
-  const instances = new WeakMap<WebAssembly.Memory, Loop>();
-  const loopOn = (memory: WebAssembly.Memory): Loop => {
-    const loop = instances.get(memory) ?? instantiate(memory);
-    instances.set(memory, loop);
-    return loop;
-  };
+  const { loopOn, vectors, scalars, outputBlocks } = planned;
   const blockCount = Math.max(vectors.length, ...outputBlocks.map((slot) => slot + 1));
   const blocks = memoryOfBytes(blockCount * blockBytes);
   const addresses = [...vectors.keys(), ...outputBlocks].map((slot) => slot * blockBytes);
@@ -73,7 +67,7 @@ export function compileElementLoop(graph: Graph, { name }: { readonly name: stri
 const floats = (tensor: Tensor): Float32Array => (tensor as HostTensor).data as Float32Array;
 
 interface Plan {
-  instantiate(memory: WebAssembly.Memory): Loop;
+  loopOn(memory: WebAssembly.Memory): Loop;
   /** Inputs with elements, in the order of their blocks. */
   readonly vectors: readonly string[];
   /** Where a result goes in a block: over the operand that has its name. */
@@ -126,7 +120,7 @@ function plan(graph: Graph): Plan | undefined {
   const blocks = vectors.map(([input]) => input);
   const outputBlocks = results.map(([output]) => (blocks.includes(output) ? blocks.indexOf(output) : blocks.push(output) - 1));
   return {
-    instantiate: compileFunctions<Loop>({ run }),
+    loopOn: compileFunctions<Loop>({ run }),
     vectors: vectors.map(([input]) => input),
     scalars: scalars.map(([input]) => input),
     outputBlocks,

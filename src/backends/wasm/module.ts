@@ -19,10 +19,15 @@ export interface WasmFunction {
 
 export const memoryOfBytes = (bytes: number): WebAssembly.Memory => new WebAssembly.Memory({ initial: Math.ceil(bytes / pageBytes) });
 
-/** Functions under their names, for any memory. */
+/** Functions under their names, for any memory; of each memory there is one instance. */
 export function compileFunctions<Functions>(functions: Readonly<Record<string, WasmFunction>>): (memory: WebAssembly.Memory) => Functions {
   const module = new WebAssembly.Module(moduleBytes(functions));
-  return (memory) => new WebAssembly.Instance(module, { host: { memory } }).exports as Functions;
+  const instances = new WeakMap<WebAssembly.Memory, Functions>();
+  return (memory) => {
+    const known = instances.get(memory) ?? (new WebAssembly.Instance(module, { host: { memory } }).exports as Functions);
+    instances.set(memory, known);
+    return known;
+  };
 }
 
 function moduleBytes(functions: Readonly<Record<string, WasmFunction>>): Uint8Array<ArrayBuffer> {

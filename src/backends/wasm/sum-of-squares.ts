@@ -11,6 +11,7 @@ const sums = 8;
 const turnElements = 2 * sums;
 
 export function sumOfSquares(values: Float32Array): number {
+  loopOn ??= compile();
   const memory = memoryOf([values]);
   const inPlace = memory ? values.length - (values.length % turnElements) : 0;
   let total = memory && inPlace > 0 ? loopOn(memory).sum(values.byteOffset, 4 * inPlace) : 0;
@@ -34,15 +35,7 @@ interface Loop {
 }
 
 let own: WebAssembly.Memory | undefined;
-let instantiate: ((memory: WebAssembly.Memory) => Loop) | undefined;
-const loops = new WeakMap<WebAssembly.Memory, Loop>();
-
-function loopOn(memory: WebAssembly.Memory): Loop {
-  instantiate ??= compile();
-  const loop = loops.get(memory) ?? instantiate(memory);
-  loops.set(memory, loop);
-  return loop;
-}
+let loopOn: ((memory: WebAssembly.Memory) => Loop) | undefined;
 
 function compile(): (memory: WebAssembly.Memory) => Loop {
   const [address, bytes, offset, pair, firstSum] = [0, 1, 2, 3, 4];

@@ -4,6 +4,7 @@
  */
 import type { DeviceExecutable, DeviceMemory, DeviceTensor, HostTensor, Tensor } from "../../backends/backend.ts";
 import type { Optimizer, Scalars, StateTensor, UpdateRule } from "../../optimizers/optimizer.ts";
+import { count } from "../../tensor/ops/define.ts";
 import { DevicePrograms, floats, inPieces, sizesOf } from "../device-programs.ts";
 import type { ParameterGroup, ParameterStore } from "../weights/parameter-store.ts";
 import { type OptimizerState, rememberedIn, rememberNext, restorePart, type TrainedOptimizer } from "./optimizer-state.ts";
@@ -149,8 +150,6 @@ export function createOptimizerOnDevice({ memory, optimizer, config, store }: Op
     writeEvaluationWeights: optimizer.buildEvaluationWeights && writeEvaluationWeights,
   };
 }
-
-const count = (shape: readonly number[]): number => shape.reduce((product, n) => product * n, 1);
 
 /** Units of a group: neighbours with one rule on elements together, everything else by itself. */
 function divide(group: ParameterGroup, { optimizer, config }: { optimizer: Optimizer; config: unknown }): Unit[] {

@@ -6,6 +6,7 @@ import type { Backend, HostTensor } from "../../backends/backend.ts";
 import type { Optimizer, Scalars, UpdateRule } from "../../optimizers/optimizer.ts";
 import { blockSize } from "../../optimizers/storage/dynamic-8bit.ts";
 import { Graph } from "../../tensor/graph.ts";
+import { count } from "../../tensor/ops/define.ts";
 import { dim } from "../../tensor/shape.ts";
 import type { ParameterGroup } from "../weights/parameter-store.ts";
 import {
@@ -158,7 +159,6 @@ export async function createOptimizerOnGroups({
 }
 
 const float32 = (data: Float32Array, dims: readonly number[]): HostTensor => ({ dtype: "float32", dims, data });
-const count = (shape: readonly number[]): number => shape.reduce((product, n) => product * n, 1);
 
 /** Units of a group: neighbours with one rule on elements together, everything else by itself. */
 function divide(

@@ -15,6 +15,7 @@ import type { ParameterSpec } from "../../models/segment-builder.ts";
 import { float32, namedTensors, type ParameterStorage, plain, type StoredTensors } from "../../models/storage.ts";
 import type { Grouping, GroupSettings } from "../../optimizers/settings/parameter-groups.ts";
 import { type DType, isFloat } from "../../tensor/dtype.ts";
+import { count } from "../../tensor/ops/define.ts";
 import type { WeightSource } from "./checkpoint-weights.ts";
 import type { QuantisedBase } from "./quantised-base.ts";
 import { TrainedTensors, type TrainedVectors } from "./trained-tensors.ts";
@@ -190,23 +191,21 @@ export function partsOf<Spec extends Pick<ParameterSpec, "shape">>(
   const parts: Spec[][] = [];
   let size = 0;
   for (const spec of specs) {
-    size += sizeOf(spec);
+    size += count(spec.shape);
     if (parts.length === 0 || size > most) {
       parts.push([]);
-      size = sizeOf(spec);
+      size = count(spec.shape);
     }
     parts.at(-1)!.push(spec);
   }
   return parts;
 }
 
-const sizeOf = ({ shape }: Pick<ParameterSpec, "shape">): number => shape.reduce((product, n) => product * n, 1);
-
 function createGroup(specs: readonly ParameterSpec[], settings: GroupSettings & { decays: boolean }): ParameterGroup {
   const layout = new Map<string, { offset: number; length: number; spec: ParameterSpec }>();
   let size = 0;
   for (const spec of specs) {
-    const length = sizeOf(spec);
+    const length = count(spec.shape);
     layout.set(spec.name, { offset: size, length, spec });
     size += length;
   }
@@ -242,7 +241,7 @@ async function loadFrozen(
     };
   if (dtype === "float32" || !storable.includes(dtype))
     return { storage: float32, tensor: { dtype: "float32", dims: shape, data: await source.readFloat32(name) } };
-  const data = new Uint16Array(shape.reduce((product, n) => product * n, 1));
+  const data = new Uint16Array(count(shape));
   await source.readInto(name, new Uint8Array(data.buffer));
   return { storage: plain(dtype), tensor: { dtype, dims: shape, data } };
 }
